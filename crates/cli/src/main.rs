@@ -1,0 +1,2 @@
+//! One program: demo, lab, signin, admin.
+fn main() {}

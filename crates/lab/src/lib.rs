@@ -1,0 +1,1 @@
+//! A whole deployment in one process: DNS, CA, Director, pools, Edge, web services, users.

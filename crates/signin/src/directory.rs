@@ -1,0 +1,106 @@
+//! What the servers know of users: the one trait behind which a store or a directory service stands.
+//!
+//! Every method is asynchronous, because some backends are far away; an embedded store answers at once. A write is
+//! acknowledged only when it would survive the loss of the process.
+
+use crate::io::Pending;
+use crate::name::{AccountName, Aor};
+use crate::provision::contacts::{ContactChange, ContactList};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One user, as far as signing in is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The sign-in address.
+    pub aor: Aor,
+    /// Shown to others.
+    pub display_name: String,
+    /// Mail address, when known.
+    pub mail: Option<String>,
+    /// Telephone line, `tel:+…`.
+    pub line: Option<String>,
+    /// FQDN of the home pool.
+    pub home_pool: Option<String>,
+    /// FQDN of the pool that takes over.
+    pub backup_pool: Option<String>,
+    /// The account may log on.
+    pub enabled: bool,
+    /// The account may use SIP.
+    pub sip_enabled: bool,
+    /// It may do so from outside.
+    pub remote_access: bool,
+    /// Named dial plan; `None` for the global one.
+    pub dial_plan: Option<String>,
+}
+
+/// The directory could not answer. This says nothing about the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the directory did not answer: {0}")]
+pub struct DirectoryError(pub String);
+
+/// Why a change of a contact list was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// The change was based on another version of the list.
+    #[error("the list is at version {current}")]
+    WrongDelta {
+        /// The version it is at.
+        current: u32,
+    },
+    /// The change makes no sense (unknown group, group 1, …).
+    #[error("{0}")]
+    Invalid(String),
+    /// A limit on contacts, groups or lengths.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The store did not answer.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+/// Values of one provisioning group: property name to value.
+pub type Properties = BTreeMap<String, String>;
+
+/// A dial plan: `[MS-SIPRE]` §2.2.8.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DialPlan {
+    /// Its name, usable as `phone-context`.
+    pub name: String,
+    /// Rules in order; the first match wins.
+    pub rules: Vec<NormalizationRule>,
+    /// Digits dialled before an outside number.
+    pub external_access_prefix: Option<String>,
+}
+
+/// One normalization rule.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct NormalizationRule {
+    /// .NET regular expression over the dialled text.
+    pub pattern: String,
+    /// .NET replacement pattern.
+    pub translation: String,
+    /// The number is an internal extension.
+    pub internal_extension: bool,
+}
+
+/// Users and what belongs to them.
+pub trait Directory: Send + Sync {
+    /// The user with this sign-in address.
+    fn user(&self, aor: &Aor) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>>;
+
+    /// The user this account belongs to; used to see whether an authenticated identity owns an address.
+    fn user_of_account(&self, account: &AccountName) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>>;
+
+    /// The contact list; an empty one with group 1 for a user who has none yet.
+    fn contacts(&self, aor: &Aor) -> Pending<'_, Result<ContactList, DirectoryError>>;
+
+    /// Changes the contact list and gives the list after the change. Durable when it returns.
+    fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>>;
+
+    /// The values of one provisioning group for this user, global values overlaid with the user's own.
+    fn policy(&self, aor: &Aor, group: &str) -> Pending<'_, Result<Properties, DirectoryError>>;
+
+    /// A dial plan by name, or the global one.
+    fn dial_plan(&self, name: Option<&str>) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>>;
+}

@@ -1,0 +1,22 @@
+//! Skype for Business sign-in, both halves, in five rooms. Everything here is pure: time, randomness, sockets and
+//! storage are handed in through two doors ([`io::Io`] for the client, [`directory::Directory`] and
+//! [`server::Surroundings`] for the server).
+//!
+//! | step | room | specification |
+//! |---|---|---|
+//! | 1 who serves this domain? | [`discover`] | RFC 2782, `[MS-OCDISCWS]`, `[MS-OCAUTHWS]` |
+//! | 2 which hop, is it the right one? | [`connect`] | RFC 3261 §18, `[MS-CONMGMT]` |
+//! | 3 who is who? | [`authenticate`] | `[MS-SIPAE]`, `[MS-NLMP]` |
+//! | 4 where is your home, where are you? | [`register`] | RFC 3261 §10, `[MS-SIPREGE]`, `[MS-SIPRE]` |
+//! | 5 settings, contacts, presence | [`provision`] | `[MS-SIPREGE]`, `[MS-SIP]`, `[MS-PRES]` |
+
+pub mod connect;
+pub mod directory;
+pub mod discover;
+pub mod io;
+pub mod name;
+pub mod provision;
+pub mod report;
+pub mod secret;
+pub mod topology;
+pub mod xml;

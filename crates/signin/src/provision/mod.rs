@@ -1,0 +1,3 @@
+//! Room 5: settings, contacts, presence.
+
+pub mod contacts;

@@ -1,0 +1,344 @@
+//! One received message, cut but not changed. RFC 3261 §7.
+//!
+//! The parser makes one pass over the head with `memchr`, records where each header begins and ends, and copies
+//! nothing. Values stay exactly as received, because signatures of a layer above cover them as sent.
+
+use memchr::{memchr, memchr2};
+use std::borrow::Cow;
+
+/// A request or a response, borrowed from the bytes it came in.
+#[derive(Debug, Clone)]
+pub struct Message<'a> {
+    start: StartLine<'a>,
+    headers: Vec<Header<'a>>,
+    body: &'a [u8],
+}
+
+/// The first line. RFC 3261 §7.1, §7.2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartLine<'a> {
+    /// `METHOD uri SIP/2.0`; methods are case-sensitive tokens and unknown ones are kept.
+    Request {
+        /// The method, as written.
+        method: &'a str,
+        /// The Request-URI, as written.
+        uri: &'a str,
+    },
+    /// `SIP/2.0 code reason`.
+    Response {
+        /// 100 to 699.
+        code: u16,
+        /// The reason phrase, possibly empty.
+        reason: &'a str,
+    },
+}
+
+/// One header line (or several, when folded), in the place and spelling it was received.
+#[derive(Debug, Clone, Copy)]
+pub struct Header<'a> {
+    /// Which header it is; compact forms have their long name here.
+    pub name: Name,
+    /// The name as written.
+    pub spelling: &'a str,
+    /// The value as written, without the white space around it; may contain folds (CR LF and white space).
+    pub value: &'a str,
+}
+
+impl<'a> Header<'a> {
+    /// The value on one line: every fold becomes one space (RFC 3261 §7.3.1).
+    pub fn unfolded(&self) -> Cow<'a, str> {
+        if memchr2(b'\r', b'\n', self.value.as_bytes()).is_none() {
+            return Cow::Borrowed(self.value);
+        }
+        let mut line = String::with_capacity(self.value.len());
+        for part in self.value.split(['\r', '\n']).filter(|part| !part.is_empty()) {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(part.trim_matches([' ', '\t']));
+        }
+        Cow::Owned(line)
+    }
+}
+
+macro_rules! names {
+    ($($variant:ident $long:literal $($compact:literal)?),+ $(,)?) => {
+        /// The headers this crate knows by name; every other one is [`Name::Other`], with its spelling kept.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Name {
+            $(
+                #[doc = concat!("`", $long, "`")]
+                $variant,
+            )+
+            /// A header this crate has no use for; find it by its spelling.
+            Other,
+        }
+
+        impl Name {
+            /// The usual spelling, or an empty text for [`Name::Other`].
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Name::$variant => $long,)+
+                    Name::Other => "",
+                }
+            }
+
+            /// Which header this spelling means; case does not matter, compact forms are understood.
+            pub fn from_spelling(spelling: &str) -> Name {
+                let bytes = spelling.as_bytes();
+                let Some(first) = bytes.first() else { return Name::Other };
+                let first = first.to_ascii_lowercase();
+                $(
+                    {
+                        const LONG: &[u8] = $long.as_bytes();
+                        const FIRST: u8 = LONG[0].to_ascii_lowercase();
+                        if bytes.len() == LONG.len() && first == FIRST && bytes.eq_ignore_ascii_case(LONG) {
+                            return Name::$variant;
+                        }
+                        $(
+                            if bytes.len() == 1 && first == $compact {
+                                return Name::$variant;
+                            }
+                        )?
+                    }
+                )+
+                Name::Other
+            }
+        }
+    };
+}
+
+names! {
+    Via "Via" b'v',
+    From "From" b'f',
+    To "To" b't',
+    CallId "Call-ID" b'i',
+    CSeq "CSeq",
+    Contact "Contact" b'm',
+    MaxForwards "Max-Forwards",
+    ContentLength "Content-Length" b'l',
+    ContentType "Content-Type" b'c',
+    Supported "Supported" b'k',
+    Require "Require",
+    ProxyRequire "Proxy-Require",
+    Expires "Expires",
+    Event "Event" b'o',
+    Authorization "Authorization",
+    ProxyAuthorization "Proxy-Authorization",
+    WwwAuthenticate "WWW-Authenticate",
+    ProxyAuthenticate "Proxy-Authenticate",
+    AuthenticationInfo "Authentication-Info",
+    ProxyAuthenticationInfo "Proxy-Authentication-Info",
+    UserAgent "User-Agent",
+    Server "Server",
+    Accept "Accept",
+    AllowEvents "Allow-Events" b'u',
+    RecordRoute "Record-Route",
+    Route "Route",
+    SubscriptionState "Subscription-State",
+    PAssertedIdentity "P-Asserted-Identity",
+    PPreferredIdentity "P-Preferred-Identity",
+    RetryAfter "Retry-After",
+    Warning "Warning",
+    Date "Date",
+    ContentEncoding "Content-Encoding" b'e',
+    Subject "Subject" b's',
+    ReferTo "Refer-To" b'r',
+}
+
+/// Why bytes are not a SIP message. Every variant names the offset (bytes from the start) where it was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// The head is not UTF-8.
+    #[error("the head is not UTF-8 at byte {at}")]
+    NotUtf8 {
+        /// Offset of the first bad byte.
+        at: usize,
+    },
+    /// The head does not end with an empty line.
+    #[error("the head does not end")]
+    HeadIncomplete,
+    /// The first line is neither a request line nor a status line.
+    #[error("the first line is neither a request line nor a status line")]
+    BadStartLine,
+    /// Another version than `SIP/2.0`.
+    #[error("the version is not SIP/2.0")]
+    BadVersion,
+    /// A header line without a colon or with a bad name.
+    #[error("no header name and colon in the line at byte {at}")]
+    BadHeader {
+        /// Offset of the line.
+        at: usize,
+    },
+    /// `Content-Length` is not a number, or several disagree.
+    #[error("Content-Length is not one number")]
+    BadContentLength,
+    /// `Content-Length` promises more bytes than there are.
+    #[error("the body has {have} of {promised} bytes")]
+    BodyIncomplete {
+        /// Bytes present.
+        have: usize,
+        /// Bytes promised.
+        promised: usize,
+    },
+}
+
+impl<'a> Message<'a> {
+    /// Cuts one whole message. Bytes after the body (as `Content-Length` has it) are not part of it; without
+    /// `Content-Length` everything after the head is the body.
+    pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, ParseError> {
+        let head_end = head_length(bytes).ok_or(ParseError::HeadIncomplete)?;
+        let head = std::str::from_utf8(&bytes[..head_end]).map_err(|e| ParseError::NotUtf8 { at: e.valid_up_to() })?;
+        let (line, mut at) = line_at(head, 0);
+        let start = start_line(line)?;
+        let mut headers = Vec::with_capacity(24);
+        let mut content_length = None;
+        while at < head.len() {
+            let from = at;
+            let (line, mut next) = line_at(head, at);
+            if line.is_empty() {
+                break;
+            }
+            let mut end = from + line.len();
+            while matches!(head.as_bytes().get(next), Some(b' ' | b'\t')) {
+                let (more, after) = line_at(head, next);
+                end = next + more.len();
+                next = after;
+            }
+            let header = header_line(&head[from..end]).ok_or(ParseError::BadHeader { at: from })?;
+            if header.name == Name::ContentLength {
+                let length: usize = header.value.parse().map_err(|_| ParseError::BadContentLength)?;
+                if content_length.replace(length).is_some_and(|before| before != length) {
+                    return Err(ParseError::BadContentLength);
+                }
+            }
+            headers.push(header);
+            at = next;
+        }
+        let rest = &bytes[head_end..];
+        let body = match content_length {
+            None => rest,
+            Some(promised) => rest.get(..promised).ok_or(ParseError::BodyIncomplete { have: rest.len(), promised })?,
+        };
+        Ok(Message { start, headers, body })
+    }
+
+    /// The first line.
+    pub fn start(&self) -> StartLine<'a> {
+        self.start
+    }
+
+    /// The method of a request; of a response, `None`.
+    pub fn method(&self) -> Option<&'a str> {
+        match self.start {
+            StartLine::Request { method, .. } => Some(method),
+            StartLine::Response { .. } => None,
+        }
+    }
+
+    /// The Request-URI of a request, as written.
+    pub fn request_uri(&self) -> Option<&'a str> {
+        match self.start {
+            StartLine::Request { uri, .. } => Some(uri),
+            StartLine::Response { .. } => None,
+        }
+    }
+
+    /// The status code of a response; of a request, `None`.
+    pub fn status(&self) -> Option<u16> {
+        match self.start {
+            StartLine::Response { code, .. } => Some(code),
+            StartLine::Request { .. } => None,
+        }
+    }
+
+    /// Every header, in order.
+    pub fn headers(&self) -> &[Header<'a>] {
+        &self.headers
+    }
+
+    /// The body, as `Content-Length` cut it.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+
+    /// The value of the first header of that name, as written.
+    pub fn header(&self, name: Name) -> Option<&'a str> {
+        self.headers.iter().find(|h| h.name == name).map(|h| h.value)
+    }
+
+    /// The values of every header of that name, in order.
+    pub fn all(&self, name: Name) -> impl Iterator<Item = &'a str> + '_ {
+        self.headers.iter().filter(move |h| h.name == name).map(|h| h.value)
+    }
+
+    /// The value of the first header with that spelling, case aside: for headers [`Name`] does not list.
+    pub fn named(&self, spelling: &str) -> Option<&'a str> {
+        self.headers.iter().find(|h| h.spelling.eq_ignore_ascii_case(spelling)).map(|h| h.value)
+    }
+
+    /// Whether a comma list spread over any number of headers of that name has this token, case aside.
+    pub fn lists(&self, name: Name, token: &str) -> bool {
+        self.all(name).flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+    }
+}
+
+/// Length of the head including the empty line that ends it, or `None` while that has not arrived.
+pub(crate) fn head_length(bytes: &[u8]) -> Option<usize> {
+    let mut from = 0;
+    while let Some(found) = memchr(b'\n', &bytes[from..]) {
+        let after = from + found + 1;
+        match bytes.get(after..) {
+            Some([b'\r', b'\n', ..]) => return Some(after + 2),
+            Some([b'\n', ..]) => return Some(after + 1),
+            _ => from = after,
+        }
+    }
+    None
+}
+
+/// The line that begins at `at`, without its end, and where the next one begins.
+fn line_at(text: &str, at: usize) -> (&str, usize) {
+    let bytes = text.as_bytes();
+    let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |n| at + n);
+    let line = &text[at..end];
+    (line.strip_suffix('\r').unwrap_or(line), (end + 1).min(bytes.len()))
+}
+
+fn start_line(line: &str) -> Result<StartLine<'_>, ParseError> {
+    if let Some(rest) = line.strip_prefix("SIP/2.0 ") {
+        let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
+        let code: u16 = code.parse().map_err(|_| ParseError::BadStartLine)?;
+        if !(100..700).contains(&code) {
+            return Err(ParseError::BadStartLine);
+        }
+        return Ok(StartLine::Response { code, reason });
+    }
+    let mut parts = line.split(' ');
+    let (Some(method), Some(uri), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(ParseError::BadStartLine);
+    };
+    if method.is_empty() || !method.bytes().all(is_token) || uri.is_empty() {
+        return Err(ParseError::BadStartLine);
+    }
+    if !version.eq_ignore_ascii_case("SIP/2.0") {
+        return Err(ParseError::BadVersion);
+    }
+    Ok(StartLine::Request { method, uri })
+}
+
+fn header_line(line: &str) -> Option<Header<'_>> {
+    let colon = memchr(b':', line.as_bytes())?;
+    let spelling = line[..colon].trim_end_matches([' ', '\t']);
+    if spelling.is_empty() || !spelling.bytes().all(is_token) {
+        return None;
+    }
+    let value = line[colon + 1..].trim_matches([' ', '\t', '\r', '\n']);
+    Some(Header { name: Name::from_spelling(spelling), spelling, value })
+}
+
+/// The `token` characters of RFC 3261 §25.1.
+pub(crate) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+}

@@ -1,0 +1,1 @@
+//! The embedded store: users, contacts and published categories in one SQLite file.
