@@ -1,6 +1,6 @@
 //! Skype for Business sign-in, both halves, in five rooms. Everything here is pure: time, randomness, sockets and
 //! storage are handed in through two doors ([`io::Io`] for the client, [`directory::Directory`] and
-//! [`server::Surroundings`] for the server).
+//! [`service::SipService`] for the server).
 //!
 //! | step | room | specification |
 //! |---|---|---|
@@ -10,13 +10,16 @@
 //! | 4 where is your home, where are you? | [`register`] | RFC 3261 §10, `[MS-SIPREGE]`, `[MS-SIPRE]` |
 //! | 5 settings, contacts, presence | [`provision`] | `[MS-SIPREGE]`, `[MS-SIP]`, `[MS-PRES]` |
 
+pub mod authenticate;
 pub mod connect;
 pub mod directory;
 pub mod discover;
 pub mod io;
 pub mod name;
 pub mod provision;
+pub mod reply;
 pub mod report;
 pub mod secret;
+pub mod service;
 pub mod topology;
 pub mod xml;

@@ -1,0 +1,3 @@
+//! Room 3: who is who?
+
+pub mod verifier;

@@ -1,0 +1,84 @@
+//! A server's plain answer, before it is signed and sent: rooms return it, [`crate::server`] turns it into bytes.
+
+use std::fmt::Write;
+
+/// `ms-diagnostics`: which error, for programs (the id) and people (the reason). `[MS-OCER]` §2.2.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostics {
+    /// Error id.
+    pub id: u32,
+    /// Reason in words; shown verbatim by clients.
+    pub reason: String,
+    /// May be told to peers that are unauthenticated or outside: sent as `ms-diagnostics-public` too.
+    pub public: bool,
+}
+
+impl Diagnostics {
+    /// For peers inside the enterprise only.
+    pub fn internal(id: u32, reason: impl Into<String>) -> Diagnostics {
+        Diagnostics { id, reason: reason.into(), public: false }
+    }
+
+    /// For everybody.
+    pub fn public(id: u32, reason: impl Into<String>) -> Diagnostics {
+        Diagnostics { id, reason: reason.into(), public: true }
+    }
+
+    /// The header value; `source` is left out of the public form.
+    pub fn value(&self, source: Option<&str>) -> String {
+        let quoted = |text: &str| text.replace(['"', '\\'], "'");
+        let mut value = format!("{};reason=\"{}\"", self.id, quoted(&self.reason));
+        if let Some(source) = source {
+            let _ = write!(value, ";source=\"{}\"", quoted(source));
+        }
+        value
+    }
+}
+
+/// An answer to one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Status code.
+    pub code: u16,
+    /// Reason phrase.
+    pub reason: &'static str,
+    /// Headers beyond those every response has (Via, From, To, Call-ID, CSeq, Content-Length), in order.
+    pub headers: Vec<(&'static str, String)>,
+    /// Content type and body.
+    pub body: Option<(String, Vec<u8>)>,
+    /// Why, when it is an error.
+    pub diagnostics: Option<Diagnostics>,
+}
+
+impl Reply {
+    /// An answer with nothing further.
+    pub fn new(code: u16, reason: &'static str) -> Reply {
+        Reply { code, reason, headers: Vec::new(), body: None, diagnostics: None }
+    }
+
+    /// `200 OK`.
+    pub fn ok() -> Reply {
+        Reply::new(200, "OK")
+    }
+
+    /// Adds a header line.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Sets the body.
+    #[must_use]
+    pub fn with_body(mut self, content_type: impl Into<String>, body: impl Into<Vec<u8>>) -> Reply {
+        self.body = Some((content_type.into(), body.into()));
+        self
+    }
+
+    /// Says why.
+    #[must_use]
+    pub fn because(mut self, diagnostics: Diagnostics) -> Reply {
+        self.diagnostics = Some(diagnostics);
+        self
+    }
+}
