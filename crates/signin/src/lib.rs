@@ -17,6 +17,7 @@ pub mod discover;
 pub mod io;
 pub mod name;
 pub mod provision;
+pub mod register;
 pub mod reply;
 pub mod report;
 pub mod secret;

@@ -1,3 +1,24 @@
-//! Room 3: who is who?
+//! Room 3: who is who? `[MS-SIPAE]`.
+//!
+//! The first REGISTER draws a 401 with one challenge for each mechanism of the side asked. The mechanism's tokens travel
+//! in `gssapi-data`; when they have established keys, a *security association* is up and every message in either
+//! direction carries a signature over a fixed list of its headers.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`message`] | the three headers, parse and print |
+//! | [`signing`] | the text a signature covers |
+//! | [`association`] | keys in use, numbers seen |
+//! | [`verifier`] | who can tell whether an NTLM answer is right |
+//! | [`server`] | challenge, handshake, check of every request |
+//! | [`client`] | choice of scheme, handshake, signing and checking |
+//!
+//! Here now: NTLM in its datagram form, protocol versions 4 and 3. Kerberos and TLS-DSK have their names in [`message`]
+//! and their place in [`association::MessageKeys`]; they are not offered before they work.
 
+pub mod association;
+pub mod client;
+pub mod message;
+pub mod server;
+pub mod signing;
 pub mod verifier;

@@ -1,5 +1,8 @@
 //! The contact list: `vnd-microsoft-roaming-contacts`. `[MS-SIP]` §2.2.4.1, §3.7.
 
+pub mod message;
+pub(super) mod server;
+
 use crate::name::Aor;
 
 /// The group every list has; it cannot be made or deleted, and its stored name is `~`.
@@ -17,6 +20,16 @@ pub struct ContactList {
 }
 
 impl ContactList {
+    /// The contact with this address.
+    pub fn contact(&self, aor: &Aor) -> Option<&Contact> {
+        self.contacts.iter().find(|contact| contact.aor == *aor)
+    }
+
+    /// The group with this id.
+    pub fn group(&self, id: u32) -> Option<&Group> {
+        self.groups.iter().find(|group| group.id == id)
+    }
+
     /// The list of a user who has none yet.
     pub fn empty() -> ContactList {
         let group = Group { id: DEFAULT_GROUP, name: "~".to_owned(), external_uri: String::new() };

@@ -1,0 +1,248 @@
+//! A security association: keys shared by one endpoint and one server, and what they sign. `[MS-SIPAE]` §3.1.1.
+//!
+//! Both halves use it. What differs between them is only whose signatures are made and whose are checked.
+
+use super::message::{AuthenticationInfo, Credentials, Scheme, Signature, Version};
+use super::signing::{self, Salt, Unsignable};
+use mechanism::ntlm::{Side, SigningKeys};
+use sip::{Draft, Message};
+
+/// How many numbers behind the highest one may still arrive. `[MS-SIPAE]` gives no figure.
+const WINDOW: u32 = 256;
+
+/// The keys of an association, by mechanism.
+#[derive(Debug)]
+pub enum MessageKeys {
+    /// Datagram NTLM: `[MS-NLMP]` §3.4.4.
+    Ntlm(SigningKeys),
+}
+
+impl MessageKeys {
+    fn sign(&self, by: Side, text: &str) -> Vec<u8> {
+        match self {
+            MessageKeys::Ntlm(keys) => keys.sign(by, text.as_bytes()).to_vec(),
+        }
+    }
+
+    fn verify(&self, by: Side, text: &str, mac: &[u8]) -> bool {
+        match self {
+            MessageKeys::Ntlm(keys) => keys.verify(by, text.as_bytes(), mac),
+        }
+    }
+}
+
+/// What both ends agreed on.
+#[derive(Debug)]
+pub struct Association {
+    /// Names it on the wire.
+    pub opaque: String,
+    /// Scheme that made the keys.
+    pub scheme: Scheme,
+    /// Protocol version.
+    pub version: Version,
+    /// Realm, as in the challenge.
+    pub realm: String,
+    /// Target name, as in the challenge.
+    pub target_name: String,
+    keys: MessageKeys,
+    /// Number of the last message signed here.
+    sent: u32,
+    received: ReplayWindow,
+}
+
+/// Why a signature was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// There is none.
+    #[error("the message is not signed")]
+    Missing,
+    /// It names another association.
+    #[error("the signature belongs to another association")]
+    OtherAssociation,
+    /// The message lacks a header it would cover.
+    #[error(transparent)]
+    Unsignable(#[from] Unsignable),
+    /// It is wrong: the message was altered, or signed with another key.
+    #[error("the signature is wrong")]
+    Wrong,
+    /// It is right, but was seen before, or is too old to tell.
+    #[error("message number {0} was seen before")]
+    Replayed(u32),
+}
+
+impl Association {
+    /// A new association: nothing signed, nothing received.
+    pub fn new(
+        opaque: String,
+        scheme: Scheme,
+        version: Version,
+        realm: String,
+        target_name: String,
+        keys: MessageKeys,
+    ) -> Association {
+        Association { opaque, scheme, version, realm, target_name, keys, sent: 0, received: ReplayWindow::default() }
+    }
+
+    /// A server signs what it is about to send: adds `Authentication-Info`. Every header the signature covers has to
+    /// be in the draft already. `rand` is 32 bits of randomness.
+    pub fn sign_as_server(&mut self, draft: &mut Draft, rand: u32) -> Result<(), Unsignable> {
+        let signature = self.sign(Side::Server, draft, format!("{rand:08X}"))?;
+        let info = AuthenticationInfo {
+            scheme: self.scheme.clone(),
+            realm: self.realm.clone(),
+            target_name: self.target_name.clone(),
+            opaque: Some(self.opaque.clone()),
+            version: Some(self.version),
+            signature,
+        };
+        draft.header("Authentication-Info", info);
+        Ok(())
+    }
+
+    /// A client signs a request: adds `Authorization`. `handshake` is the token of the message that completes the
+    /// handshake, which carries the version too.
+    pub fn sign_as_client(
+        &mut self,
+        draft: &mut Draft,
+        rand: u32,
+        handshake: Option<Vec<u8>>,
+    ) -> Result<(), Unsignable> {
+        let first = handshake.is_some();
+        let signature = match (self.version, first) {
+            (Version::V3, true) => None,
+            _ => Some(self.sign(Side::Client, draft, format!("{rand:08x}"))?),
+        };
+        let credentials = Credentials {
+            scheme: self.scheme.clone(),
+            realm: self.realm.clone(),
+            target_name: self.target_name.clone(),
+            version: first.then_some(self.version),
+            opaque: Some(self.opaque.clone()),
+            gssapi_data: handshake,
+            signature,
+        };
+        draft.header("Authorization", credentials);
+        Ok(())
+    }
+
+    fn sign(&mut self, by: Side, draft: &Draft, rand: String) -> Result<Signature, Unsignable> {
+        let num = self.sent + 1;
+        let salt = self.salt(&rand, num);
+        let text = draft
+            .read_back(|message| signing::text(&salt, message))
+            .map_err(|_| Unsignable("a header"))
+            .and_then(|text| text)?;
+        let mac = self.keys.sign(by, &text);
+        self.sent = num;
+        Ok(Signature { rand, num, mac })
+    }
+
+    /// A server checks a client's signature, and that the message is new.
+    pub fn check_client(&mut self, signature: &Signature, message: &Message<'_>) -> Result<(), SignatureError> {
+        self.check(Side::Client, signature, message)
+    }
+
+    /// A client checks a server's signature, and that the message is new.
+    pub fn check_server(&mut self, message: &Message<'_>) -> Result<(), SignatureError> {
+        let value = message
+            .header(sip::Name::AuthenticationInfo)
+            .or_else(|| message.header(sip::Name::ProxyAuthenticationInfo))
+            .ok_or(SignatureError::Missing)?;
+        let info = AuthenticationInfo::parse(value).map_err(|_| SignatureError::Missing)?;
+        let same = info.scheme == self.scheme
+            && info.realm == self.realm
+            && info.target_name == self.target_name
+            && info.opaque.as_ref().is_none_or(|opaque| *opaque == self.opaque);
+        if !same {
+            return Err(SignatureError::OtherAssociation);
+        }
+        self.check(Side::Server, &info.signature, message)
+    }
+
+    fn check(&mut self, by: Side, signature: &Signature, message: &Message<'_>) -> Result<(), SignatureError> {
+        let text = signing::text(&self.salt(&signature.rand, signature.num), message)?;
+        if !self.keys.verify(by, &text, &signature.mac) {
+            return Err(SignatureError::Wrong);
+        }
+        // Only a right signature may move the window, else anyone could shut the true sender out.
+        if !self.received.accept(signature.num) {
+            return Err(SignatureError::Replayed(signature.num));
+        }
+        Ok(())
+    }
+
+    fn salt<'a>(&'a self, rand: &'a str, num: u32) -> Salt<'a> {
+        Salt { scheme: &self.scheme, rand, num, realm: &self.realm, target_name: &self.target_name }
+    }
+}
+
+/// Which message numbers were seen. Numbers may start anywhere (open clients go on counting when they authenticate
+/// anew) and arrive out of order by up to 256.
+#[derive(Debug, Clone, Default)]
+struct ReplayWindow {
+    highest: u32,
+    /// Bit n of the whole: `highest - n` was seen.
+    seen: [u64; (WINDOW / 64) as usize],
+}
+
+impl ReplayWindow {
+    /// Notes a number; `false` when it was seen before or is too far behind to tell.
+    fn accept(&mut self, num: u32) -> bool {
+        if num > self.highest {
+            self.slide(num - self.highest);
+            self.highest = num;
+        }
+        let behind = self.highest - num;
+        if behind >= WINDOW {
+            return false;
+        }
+        let (word, bit) = ((behind / 64) as usize, 1u64 << (behind % 64));
+        let new = self.seen[word] & bit == 0;
+        self.seen[word] |= bit;
+        new
+    }
+
+    fn slide(&mut self, by: u32) {
+        if by >= WINDOW {
+            self.seen = Default::default();
+            return;
+        }
+        let (words, bits) = ((by / 64) as usize, by % 64);
+        for word in (0..self.seen.len()).rev() {
+            let low = word.checked_sub(words).map_or(0, |w| self.seen[w]);
+            let carried = word.checked_sub(words + 1).map_or(0, |w| self.seen[w]);
+            self.seen[word] = if bits == 0 { low } else { (low << bits) | (carried >> (64 - bits)) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn window_takes_each_number_once() {
+        let mut window = ReplayWindow::default();
+        assert!(window.accept(7), "may start anywhere");
+        assert!(!window.accept(7));
+        assert!(window.accept(5), "out of order");
+        assert!(window.accept(400));
+        assert!(!window.accept(144), "too far behind to tell");
+        assert!(window.accept(145));
+        assert!(!window.accept(145));
+    }
+
+    proptest! {
+        #[test]
+        fn window_agrees_with_a_set(numbers in prop::collection::vec(1u32..2000, 1..300)) {
+            let (mut window, mut seen, mut highest) = (ReplayWindow::default(), BTreeSet::new(), 0);
+            for num in numbers {
+                highest = highest.max(num);
+                let expected = highest - num < WINDOW && seen.insert(num);
+                prop_assert_eq!(window.accept(num), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,522 @@
+//! The server's half: challenges, handshakes, and the check of every request. `[MS-SIPAE]` §3.3.
+//!
+//! ```text
+//!  no credentials ──────────► 401, one challenge for each scheme of this side
+//!  NTLM, empty token ───────► 401, CHALLENGE, opaque            (half-open, 60 s, few per connection)
+//!  NTLM, AUTHENTICATE ──────► the verifier is asked ──► right: association, the signature is checked too
+//!                                                  └──► wrong: 401, all challenges again, 1000
+//!  signature ───────────────► association by opaque, endpoint the same, signature right, number new
+//! ```
+//!
+//! An association is found by its opaque and belongs to one endpoint (address and epid), never to a From tag, a CSeq
+//! or a connection: open clients change all of those while they go on using it.
+
+use super::association::{Association, MessageKeys, SignatureError};
+use super::message::{Challenge, Credentials, Scheme, Version};
+use super::verifier::{NtlmProof, NtlmQuestion};
+use crate::io::ConnId;
+use crate::name::{AccountName, Aor};
+use crate::register::endpoint::{Epid, InstanceId};
+use crate::reply::Diagnostics;
+use mechanism::ntlm::{Acceptor, Answer, Mode, TargetNames};
+use sip::{Draft, Message, Name, NameAddr};
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// How a server authenticates. Times are from the last handshake message.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Realm of every challenge.
+    pub realm: String,
+    /// FQDN of this server; target name of every scheme but Kerberos.
+    pub fqdn: String,
+    /// NetBIOS name of the domain, for the target information of NTLM.
+    pub netbios_domain: String,
+    /// DNS name of the domain, likewise.
+    pub dns_domain: String,
+    /// Schemes offered, best first.
+    pub schemes: Vec<Scheme>,
+    /// How long an association lives: the client's 8 hours and some slack.
+    pub association_lifetime: Duration,
+    /// How long a handshake may take.
+    pub handshake_lifetime: Duration,
+    /// How long an association lives on after its endpoint made a new one, for messages under way.
+    pub replaced_lifetime: Duration,
+    /// Handshakes under way on one connection.
+    pub handshakes_per_connection: usize,
+    /// Handshakes under way in all.
+    pub handshakes: usize,
+    /// How far a client's clock may be off in an NTLM answer.
+    pub clock_skew: Duration,
+}
+
+impl Settings {
+    /// The defaults for a server of this name.
+    pub fn new(fqdn: &str, dns_domain: &str) -> Settings {
+        Settings {
+            realm: "SIP Communications Service".to_owned(),
+            fqdn: fqdn.to_owned(),
+            netbios_domain: dns_domain.split('.').next().unwrap_or_default().to_ascii_uppercase(),
+            dns_domain: dns_domain.to_owned(),
+            schemes: vec![Scheme::Ntlm],
+            association_lifetime: Duration::from_secs(8 * 3600 + 900),
+            handshake_lifetime: Duration::from_secs(60),
+            replaced_lifetime: Duration::from_secs(60),
+            handshakes_per_connection: 4,
+            handshakes: 20_000,
+            clock_skew: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// Who sent a request, as far as its own headers say: nothing here is proven yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Claim {
+    /// Address of record in From.
+    pub aor: Aor,
+    /// Endpoint id in From.
+    pub epid: Option<Epid>,
+    /// The device: from `+sip.instance` in Contact, else from the epid.
+    pub instance: InstanceId,
+}
+
+/// A request whose sender is proven. Only this file makes one, and only from a right signature or (in version 3) a
+/// right handshake; the registrar takes nothing else.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    claim: Claim,
+    account: AccountName,
+    opaque: String,
+    fresh: bool,
+}
+
+impl Verified {
+    /// Address, epid and device of the sender.
+    pub fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    /// The account that proved itself. Whether it owns the address is the registrar's question.
+    pub fn account(&self) -> &AccountName {
+        &self.account
+    }
+
+    /// Names the association that signs the answer.
+    pub fn opaque(&self) -> &str {
+        &self.opaque
+    }
+
+    /// Whether this very request completed the handshake.
+    pub fn completes_handshake(&self) -> bool {
+        self.fresh
+    }
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Examined {
+    /// Its sender is proven.
+    Verified(Verified),
+    /// Answer 401 with these `WWW-Authenticate` values; unsigned, as there is no association.
+    Challenge {
+        /// Header values.
+        challenges: Vec<String>,
+        /// Why, when credentials were refused.
+        diagnostics: Option<Diagnostics>,
+        /// For the server's log, never for the peer.
+        log: Option<String>,
+    },
+    /// Ask the verifier, then call [`Associations::complete`].
+    Ask(NtlmQuestion, Box<Completing>),
+    /// Answer 400: the request contradicts itself.
+    Refuse(Diagnostics),
+    /// No answer at all (ACK and CANCEL are never challenged).
+    Drop,
+}
+
+/// A handshake that waits for the verifier.
+#[derive(Debug)]
+pub struct Completing {
+    claim: Claim,
+    credentials: Credentials,
+    answer: Answer,
+    acceptor: Acceptor,
+}
+
+/// A handshake under way: the CHALLENGE was sent.
+#[derive(Debug)]
+struct Handshake {
+    conn: ConnId,
+    claim: Claim,
+    acceptor: Acceptor,
+    until: Duration,
+}
+
+/// An association in use, and whose it is.
+#[derive(Debug)]
+struct Established {
+    association: Association,
+    claim: Claim,
+    account: AccountName,
+    until: Duration,
+}
+
+/// Every handshake and association of one server.
+#[derive(Debug)]
+pub struct Associations {
+    settings: Settings,
+    handshakes: HashMap<String, Handshake>,
+    handshakes_of: HashMap<ConnId, Vec<String>>,
+    established: HashMap<String, Established>,
+    current: HashMap<(Aor, InstanceId), String>,
+}
+
+/// Time and randomness of one step, handed in.
+pub struct Moment<'a> {
+    /// Since the server started.
+    pub now: Duration,
+    /// Seconds since 1970.
+    pub unix_seconds: i64,
+    /// Fills bytes with randomness.
+    pub random: &'a dyn Fn(&mut [u8]),
+}
+
+impl Moment<'_> {
+    fn bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.random)(&mut bytes);
+        bytes
+    }
+}
+
+impl Associations {
+    /// A server without associations.
+    pub fn new(settings: Settings) -> Associations {
+        Associations {
+            settings,
+            handshakes: HashMap::new(),
+            handshakes_of: HashMap::new(),
+            established: HashMap::new(),
+            current: HashMap::new(),
+        }
+    }
+
+    /// Looks at a request: proven, to be challenged, or to be asked about. `[MS-SIPAE]` §3.3.5.
+    pub fn examine(&mut self, moment: &Moment<'_>, conn: ConnId, message: &Message<'_>) -> Examined {
+        let unanswerable = matches!(message.method(), Some("ACK" | "CANCEL"));
+        let claim = match claim_of(message) {
+            Ok(claim) => claim,
+            Err(_) if unanswerable => return Examined::Drop,
+            Err(diagnostics) => return Examined::Refuse(diagnostics),
+        };
+        let examined = match self.credentials_for_us(message) {
+            None => self.challenge(None, None),
+            Some(credentials) => match (&credentials.gssapi_data, credentials.opaque.as_deref()) {
+                (Some(token), None) if token.is_empty() => self.begin(moment, conn, claim, &credentials),
+                (Some(token), Some(opaque)) if !token.is_empty() => {
+                    let opaque = opaque.to_owned();
+                    self.answer(moment, claim, credentials, &opaque)
+                }
+                (None, Some(opaque)) => {
+                    let opaque = opaque.to_owned();
+                    self.check(moment, claim, &credentials, &opaque, message)
+                }
+                _ => self.challenge(None, Some("credentials without a token or an opaque".to_owned())),
+            },
+        };
+        match examined {
+            Examined::Challenge { .. } if unanswerable => Examined::Drop,
+            examined => examined,
+        }
+    }
+
+    /// Credentials of a scheme, realm and target that are ours, from either header.
+    fn credentials_for_us(&self, message: &Message<'_>) -> Option<Credentials> {
+        message
+            .all(Name::Authorization)
+            .chain(message.all(Name::ProxyAuthorization))
+            .filter_map(|value| Credentials::parse(value).ok())
+            .find(|c| {
+                self.settings.schemes.contains(&c.scheme)
+                    && c.realm == self.settings.realm
+                    && c.target_name == self.settings.fqdn
+            })
+    }
+
+    /// The challenge of every scheme.
+    fn challenge(&self, diagnostics: Option<Diagnostics>, log: Option<String>) -> Examined {
+        let offer = |scheme: &Scheme| {
+            Challenge {
+                scheme: scheme.clone(),
+                realm: self.settings.realm.clone(),
+                target_name: self.settings.fqdn.clone(),
+                version: Some(Version::V4),
+                opaque: None,
+                gssapi_data: None,
+                sts_uri: None,
+            }
+            .to_string()
+        };
+        Examined::Challenge { challenges: self.settings.schemes.iter().map(offer).collect(), diagnostics, log }
+    }
+
+    fn refused(&self, log: impl Into<String>) -> Examined {
+        self.challenge(Some(Diagnostics::public(1000, "Final handshake failed")), Some(log.into()))
+    }
+
+    /// First leg: sends the CHALLENGE. `[MS-SIPAE]` §3.3.5.1.
+    fn begin(&mut self, moment: &Moment<'_>, conn: ConnId, claim: Claim, credentials: &Credentials) -> Examined {
+        let here = self.handshakes_of.get(&conn).map_or(0, Vec::len);
+        if here >= self.settings.handshakes_per_connection || self.handshakes.len() >= self.settings.handshakes {
+            return self.challenge(None, Some("too many handshakes under way".to_owned()));
+        }
+        let names = TargetNames {
+            netbios_domain: self.settings.netbios_domain.clone(),
+            netbios_computer: self.settings.fqdn.split('.').next().unwrap_or_default().to_ascii_uppercase(),
+            dns_domain: self.settings.dns_domain.clone(),
+            dns_computer: self.settings.fqdn.clone(),
+        };
+        let mut acceptor = Acceptor::new(Mode::Datagram, moment.bytes(), names);
+        let token = match acceptor.challenge_message(None) {
+            Ok(token) => token,
+            Err(error) => return self.refused(error.to_string()),
+        };
+        let opaque = self.new_opaque(moment);
+        let challenge = Challenge {
+            scheme: Scheme::Ntlm,
+            realm: self.settings.realm.clone(),
+            target_name: self.settings.fqdn.clone(),
+            version: Some(credentials.version.unwrap_or(Version::V4)),
+            opaque: Some(opaque.clone()),
+            gssapi_data: Some(token),
+            sts_uri: None,
+        };
+        let until = moment.now + self.settings.handshake_lifetime;
+        self.handshakes_of.entry(conn).or_default().push(opaque.clone());
+        self.handshakes.insert(opaque, Handshake { conn, claim, acceptor, until });
+        Examined::Challenge { challenges: vec![challenge.to_string()], diagnostics: None, log: None }
+    }
+
+    fn new_opaque(&self, moment: &Moment<'_>) -> String {
+        loop {
+            let opaque = hex::encode_upper(moment.bytes::<4>());
+            if !self.handshakes.contains_key(&opaque) && !self.established.contains_key(&opaque) {
+                return opaque;
+            }
+        }
+    }
+
+    /// Last leg: reads the AUTHENTICATE and asks. A challenge is good for one answer.
+    fn answer(&mut self, moment: &Moment<'_>, claim: Claim, credentials: Credentials, opaque: &str) -> Examined {
+        let Some(handshake) = self.take_handshake(opaque) else {
+            return self.challenge(None, Some("an answer to no challenge of ours".to_owned()));
+        };
+        if handshake.until <= moment.now || handshake.claim.aor != claim.aor || handshake.claim.instance != claim.instance {
+            return self.challenge(None, Some("an answer too late or from another endpoint".to_owned()));
+        }
+        let token = credentials.gssapi_data.as_deref().unwrap_or_default();
+        let answer = match handshake.acceptor.read_answer(token) {
+            Ok(answer) => answer,
+            Err(error) => return self.refused(format!("NTLM answer: {error}")),
+        };
+        if let Some(skew) = self.clock_skew(moment, &answer) {
+            let reason = "Significant time skew detected during authentication";
+            return self.challenge(Some(Diagnostics::public(1013, reason)), Some(format!("clock is off by {skew} s")));
+        }
+        let question = NtlmQuestion {
+            account: AccountName { domain: answer.domain().to_owned(), user: answer.user().to_owned() },
+            server_challenge: *handshake.acceptor.server_challenge(),
+            nt_response: answer.nt_response().to_vec(),
+        };
+        let completing = Completing { claim, credentials, answer, acceptor: handshake.acceptor };
+        Examined::Ask(question, Box::new(completing))
+    }
+
+    fn take_handshake(&mut self, opaque: &str) -> Option<Handshake> {
+        let handshake = self.handshakes.remove(opaque)?;
+        if let Some(list) = self.handshakes_of.get_mut(&handshake.conn) {
+            list.retain(|other| other != opaque);
+            if list.is_empty() {
+                self.handshakes_of.remove(&handshake.conn);
+            }
+        }
+        Some(handshake)
+    }
+
+    /// Seconds the client's clock is off by, when that is too much. A zero time (it is optional) is not judged.
+    fn clock_skew(&self, moment: &Moment<'_>, answer: &Answer) -> Option<u64> {
+        const SECONDS_1601_TO_1970: i64 = 11_644_473_600;
+        let filetime = answer.response_time().filter(|time| *time != 0)?;
+        let client = i64::try_from(filetime / 10_000_000).unwrap_or(i64::MAX).saturating_sub(SECONDS_1601_TO_1970);
+        let skew = client.abs_diff(moment.unix_seconds);
+        (skew > self.settings.clock_skew.as_secs()).then_some(skew)
+    }
+
+    /// The verifier said yes: derives the keys and checks the signature of the message that brought the answer.
+    pub fn complete(
+        &mut self,
+        moment: &Moment<'_>,
+        completing: Completing,
+        proof: &NtlmProof,
+        message: &Message<'_>,
+    ) -> Examined {
+        let Completing { claim, credentials, answer, acceptor } = completing;
+        let keys = match acceptor.finish(&answer, &proof.session_base_key) {
+            Ok(keys) => keys,
+            Err(error) => return self.refused(format!("NTLM keys: {error}")),
+        };
+        let opaque = credentials.opaque.clone().unwrap_or_default();
+        let version = credentials.version.unwrap_or(Version::V4);
+        let mut association = Association::new(
+            opaque.clone(),
+            credentials.scheme,
+            version,
+            credentials.realm,
+            credentials.target_name,
+            MessageKeys::Ntlm(keys),
+        );
+        match (&credentials.signature, version) {
+            (Some(signature), _) => {
+                if let Err(error) = association.check_client(signature, message) {
+                    return self.refused(format!("signature of the last leg: {error}"));
+                }
+            }
+            (None, Version::V3) => {}
+            (None, Version::V4) => return self.refused("the last leg is not signed"),
+        }
+        self.establish(moment, claim, proof.account.clone(), association)
+    }
+
+    fn establish(
+        &mut self,
+        moment: &Moment<'_>,
+        claim: Claim,
+        account: AccountName,
+        association: Association,
+    ) -> Examined {
+        let opaque = association.opaque.clone();
+        let endpoint = (claim.aor.clone(), claim.instance);
+        if let Some(before) = self.current.insert(endpoint, opaque.clone())
+            && let Some(old) = self.established.get_mut(&before)
+        {
+            old.until = old.until.min(moment.now + self.settings.replaced_lifetime);
+        }
+        let until = moment.now + self.settings.association_lifetime;
+        let established = Established { association, claim: claim.clone(), account: account.clone(), until };
+        self.established.insert(opaque.clone(), established);
+        Examined::Verified(Verified { claim, account, opaque, fresh: true })
+    }
+
+    /// The verifier said no, or could not say.
+    pub fn refuse(&self, log: String) -> Examined {
+        self.refused(log)
+    }
+
+    /// A signed request within an association. `[MS-SIPAE]` §3.3.5.2.
+    fn check(
+        &mut self,
+        moment: &Moment<'_>,
+        claim: Claim,
+        credentials: &Credentials,
+        opaque: &str,
+        message: &Message<'_>,
+    ) -> Examined {
+        let error = match (self.established.get_mut(opaque), &credentials.signature) {
+            (None, _) => return self.challenge(None, Some("an association that is not known".to_owned())),
+            (Some(known), _) if known.until <= moment.now => {
+                self.forget(opaque);
+                return self.challenge(None, Some("the association has expired".to_owned()));
+            }
+            (Some(known), Some(signature))
+                if known.association.scheme == credentials.scheme
+                    && known.claim.aor == claim.aor
+                    && known.claim.instance == claim.instance =>
+            {
+                match known.association.check_client(signature, message) {
+                    Ok(()) => {
+                        let account = known.account.clone();
+                        return Examined::Verified(Verified { claim, account, opaque: opaque.to_owned(), fresh: false });
+                    }
+                    Err(error) => error,
+                }
+            }
+            (Some(_), Some(_)) => SignatureError::OtherAssociation,
+            (Some(_), None) => SignatureError::Missing,
+        };
+        self.challenge(Some(Diagnostics::public(1000, "Final handshake failed")), Some(error.to_string()))
+    }
+
+    /// Signs what goes to the endpoint of this association. `None`: there is no such association (any more).
+    pub fn sign(&mut self, moment: &Moment<'_>, opaque: &str, mut draft: Draft) -> Option<Vec<u8>> {
+        let known = self.established.get_mut(opaque)?;
+        known.association.sign_as_server(&mut draft, u32::from_be_bytes(moment.bytes())).ok()?;
+        Some(draft.finish())
+    }
+
+    /// Ends an association (un-REGISTER, deregistration).
+    pub fn forget(&mut self, opaque: &str) {
+        if let Some(gone) = self.established.remove(opaque) {
+            let endpoint = (gone.claim.aor, gone.claim.instance);
+            if self.current.get(&endpoint).is_some_and(|current| current == opaque) {
+                self.current.remove(&endpoint);
+            }
+        }
+    }
+
+    /// Ends what belongs to a closed connection: its handshakes.
+    pub fn closed(&mut self, conn: ConnId) {
+        for opaque in self.handshakes_of.remove(&conn).unwrap_or_default() {
+            self.handshakes.remove(&opaque);
+        }
+    }
+
+    /// Drops what has expired.
+    pub fn sweep(&mut self, now: Duration) {
+        let late: Vec<String> =
+            self.handshakes.iter().filter(|(_, h)| h.until <= now).map(|(opaque, _)| opaque.clone()).collect();
+        for opaque in late {
+            self.take_handshake(&opaque);
+        }
+        let gone: Vec<String> =
+            self.established.iter().filter(|(_, e)| e.until <= now).map(|(opaque, _)| opaque.clone()).collect();
+        for opaque in gone {
+            self.forget(&opaque);
+        }
+    }
+
+    /// Handshakes under way and associations, for metrics.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.handshakes.len(), self.established.len())
+    }
+}
+
+/// What a request says of its sender; contradictions are refused. `[MS-SIPRE]` §3.3.5.2, `[MS-SIPREGE]` §3.1.2.5.1.
+fn claim_of(message: &Message<'_>) -> Result<Claim, Diagnostics> {
+    let bad = |why: &str| Diagnostics::public(17001, format!("Invalid request: {why}"));
+    let from = message.header(Name::From).and_then(|v| NameAddr::parse(v).ok()).ok_or_else(|| bad("From"))?;
+    let aor = Aor::from_uri(from.uri).map_err(|_| bad("From"))?;
+    let epid = match from.params.get("epid") {
+        None => None,
+        Some(text) => Some(text.parse::<Epid>().map_err(|error| match error {
+            crate::register::endpoint::EndpointError::EpidTooLong => Diagnostics::public(4012, "Epid too long"),
+            _ => bad("epid"),
+        })?),
+    };
+    let instance = message
+        .all(Name::Contact)
+        .flat_map(sip::header::split_list)
+        .filter_map(|value| NameAddr::parse(value).ok())
+        .find_map(|contact| contact.params.get("+sip.instance"))
+        .map(InstanceId::from_parameter)
+        .transpose()
+        .map_err(|_| bad("+sip.instance"))?;
+    let instance = match (&epid, instance) {
+        (Some(epid), Some(instance)) if InstanceId::of_epid(epid) != instance => {
+            return Err(bad("epid and +sip.instance name different endpoints"));
+        }
+        (_, Some(instance)) => instance,
+        (Some(epid), None) => InstanceId::of_epid(epid),
+        (None, None) => return Err(Diagnostics::public(4010, "Missing endpoint identifier")),
+    };
+    Ok(Claim { aor, epid, instance })
+}

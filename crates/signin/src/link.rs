@@ -1,0 +1,185 @@
+//! The client's SIP connection: messages out, messages in, signatures on both once there is an association.
+//!
+//! Responses are matched by Call-ID and CSeq; Microsoft servers and open clients do the same, since branches are not
+//! always there. Whatever else arrives meanwhile is kept for [`Link::next_request`].
+
+use crate::authenticate::association::{Association, SignatureError};
+use crate::io::{ConnId, Io, StreamError};
+use sip::framing::{Cut, FramingError, Limits, cut};
+use sip::{Draft, Message, Name};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Why a connection gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The stream ended or stayed silent.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// What arrives is not SIP.
+    #[error(transparent)]
+    NotSip(#[from] FramingError),
+    /// A message that cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] sip::ParseError),
+    /// An answer whose signature is missing or wrong.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// A request that cannot be signed: our own fault.
+    #[error(transparent)]
+    Unsignable(#[from] crate::authenticate::signing::Unsignable),
+}
+
+/// Which response is awaited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Call-ID of the request.
+    pub call_id: String,
+    /// Whole CSeq value, `3 REGISTER`.
+    pub cseq: String,
+}
+
+/// A SIP connection.
+pub struct Link<'a> {
+    io: &'a dyn Io,
+    conn: ConnId,
+    local: SocketAddr,
+    buffer: Vec<u8>,
+    limits: Limits,
+    association: Option<Association>,
+    early: Vec<(Key, Vec<u8>)>,
+    requests: VecDeque<Vec<u8>>,
+}
+
+impl<'a> Link<'a> {
+    /// Takes an open connection over.
+    pub fn new(io: &'a dyn Io, conn: ConnId, local: SocketAddr) -> Link<'a> {
+        Link {
+            io,
+            conn,
+            local,
+            buffer: Vec::new(),
+            limits: Limits::default(),
+            association: None,
+            early: Vec::new(),
+            requests: VecDeque::new(),
+        }
+    }
+
+    /// Our end of the connection.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The door this connection was opened through.
+    pub fn io(&self) -> &'a dyn Io {
+        self.io
+    }
+
+    /// From now on every message is signed and checked.
+    pub fn secure(&mut self, association: Association) {
+        self.association = Some(association);
+    }
+
+    /// Sends a message as it stands: before there is an association.
+    pub async fn send_unsigned(&mut self, draft: Draft) -> Result<(), LinkError> {
+        Ok(self.io.send(self.conn, draft.finish()).await?)
+    }
+
+    /// Signs a message and sends it. `handshake` is the last token of a mechanism, when this message carries it.
+    pub async fn send_signed(&mut self, mut draft: Draft, handshake: Option<Vec<u8>>) -> Result<(), LinkError> {
+        if let Some(association) = &mut self.association {
+            let mut rand = [0; 4];
+            self.io.fill_random(&mut rand);
+            association.sign_as_client(&mut draft, u32::from_be_bytes(rand), handshake)?;
+        }
+        Ok(self.io.send(self.conn, draft.finish()).await?)
+    }
+
+    /// Sends CR LF CR LF.
+    pub async fn keep_alive(&mut self) -> Result<(), LinkError> {
+        Ok(self.io.send(self.conn, b"\r\n\r\n".to_vec()).await?)
+    }
+
+    /// Waits for the final response to a request; provisional ones are passed over.
+    pub async fn response(&mut self, key: &Key, limit: Duration) -> Result<Vec<u8>, LinkError> {
+        if let Some(place) = self.early.iter().position(|(k, _)| k == key) {
+            return Ok(self.early.remove(place).1);
+        }
+        let deadline = self.io.now().since_start + limit;
+        loop {
+            let bytes = self.next_message(deadline).await?;
+            let message = Message::parse(&bytes)?;
+            let Some(status) = message.status() else {
+                self.requests.push_back(bytes);
+                continue;
+            };
+            if status < 200 {
+                continue;
+            }
+            let got = Key {
+                call_id: message.header(Name::CallId).unwrap_or_default().to_owned(),
+                cseq: message.header(Name::CSeq).unwrap_or_default().to_owned(),
+            };
+            self.check(&message)?;
+            if got == *key {
+                return Ok(bytes);
+            }
+            self.early.push((got, bytes));
+        }
+    }
+
+    /// A request of the server, one that arrived meanwhile or the next to arrive. Its signature is right.
+    pub async fn next_request(&mut self, limit: Duration) -> Result<Vec<u8>, LinkError> {
+        if let Some(bytes) = self.requests.pop_front() {
+            return self.checked_request(bytes);
+        }
+        let deadline = self.io.now().since_start + limit;
+        loop {
+            let bytes = self.next_message(deadline).await?;
+            if Message::parse(&bytes)?.method().is_some() {
+                return self.checked_request(bytes);
+            }
+        }
+    }
+
+    fn checked_request(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, LinkError> {
+        if let Some(association) = &mut self.association {
+            association.check_server(&Message::parse(&bytes)?)?;
+        }
+        Ok(bytes)
+    }
+
+    /// Checks the signature of a response. A 401 cannot be signed: the server does not accept us (any more).
+    fn check(&mut self, message: &Message<'_>) -> Result<(), LinkError> {
+        match &mut self.association {
+            Some(association) if message.status() != Some(401) => Ok(association.check_server(message)?),
+            _ => Ok(()),
+        }
+    }
+
+    async fn next_message(&mut self, deadline: Duration) -> Result<Vec<u8>, LinkError> {
+        loop {
+            match cut(&self.buffer, &self.limits)? {
+                Cut::Message { length } => return Ok(self.buffer.drain(..length).collect()),
+                Cut::KeepAlive { length } => {
+                    self.buffer.drain(..length);
+                }
+                Cut::Incomplete => {
+                    let left = deadline.saturating_sub(self.io.now().since_start);
+                    if left.is_zero() {
+                        return Err(StreamError::Timeout.into());
+                    }
+                    let bytes = self.io.receive(self.conn, left).await?;
+                    self.buffer.extend_from_slice(&bytes);
+                }
+            }
+        }
+    }
+
+    /// Closes the connection.
+    pub async fn close(self) {
+        self.io.close(self.conn).await;
+    }
+}

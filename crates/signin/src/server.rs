@@ -1,0 +1,547 @@
+//! One server of a deployment: a Front End, a Director, or the Edge side. Composes the rooms; each message walks through
+//! them in the order of the steps.
+//!
+//! ```text
+//! bytes ─► parse ─► authenticate ──► challenge, unsigned ──────────────────────────► wire
+//!                       │ Verified
+//!                       ▼
+//!                    REGISTER? ──yes─► register: bind, redirect or refuse ─┐
+//!                       │ no                                               ├─► sign ─► wire
+//!                       ▼                                                  │
+//!                    registered? ─yes─► provision: settings, contacts, … ──┘
+//! ```
+//!
+//! The one lock is never held while anything is waited for. What has to ask the directory or the verifier becomes a
+//! future, which the connection awaits before its next message: so the answers of one connection keep their order.
+
+use crate::authenticate::server::{Associations, Completing, Examined, Moment, Settings as AuthSettings, Verified};
+use crate::authenticate::verifier::{NtlmQuestion, NtlmVerifier, Refusal};
+use crate::directory::{Directory, DirectoryError, User};
+use crate::io::{ConnId, Pending};
+use crate::name::Aor;
+use crate::outgoing::{self, Hop};
+use crate::provision::server::{Caller, Notice, Provision};
+use crate::register::endpoint::InstanceId;
+use crate::register::location::{Added, Binding, Location};
+use crate::register::message::{Deregistration, RegisterAction, RegisterRequest, received_contact};
+use crate::register::server::{self as registrar, Decision, Granted, Here, Role};
+use crate::reply::{Diagnostics, Reply};
+use crate::service::{SipService, Surroundings, Wire};
+use sip::{Draft, Message};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How a server behaves. Times as the specification has them; where it gives none, our choice is named.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `Server` header; clients read the version of the product from it.
+    pub server: String,
+    /// Lifetime of a binding when the client asks for none.
+    pub default_expires: u32,
+    /// Longest lifetime granted.
+    pub max_expires: u32,
+    /// Endpoints one user may have at a time (the product: 8).
+    pub endpoints_per_user: usize,
+    /// Interval of keep-alives the client is told, seconds.
+    pub keep_alive: u32,
+    /// How long after that interval a silent connection is kept (our choice).
+    pub keep_alive_slack: Duration,
+    /// How long a connection may stay without an authenticated endpoint. A first sign-in with certificates needs web
+    /// service round trips meanwhile (our choice).
+    pub unauthenticated: Duration,
+    /// Its clients come from outside the enterprise.
+    pub external: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            server: "RTC/6.0".to_owned(),
+            default_expires: 600,
+            max_expires: 7200,
+            endpoints_per_user: 8,
+            keep_alive: 300,
+            keep_alive_slack: Duration::from_secs(60),
+            unauthenticated: Duration::from_secs(120),
+            external: false,
+        }
+    }
+}
+
+/// What a server is built on.
+pub struct Foundations {
+    /// Users.
+    pub directory: Arc<dyn Directory>,
+    /// Who checks NTLM answers.
+    pub verifier: Arc<dyn NtlmVerifier>,
+    /// Time and randomness.
+    pub surroundings: Arc<dyn Surroundings>,
+    /// Where bytes go.
+    pub wire: Arc<dyn Wire>,
+}
+
+/// One server.
+pub struct FrontEnd {
+    here: Here,
+    settings: Settings,
+    foundations: Foundations,
+    provision: Provision,
+    state: Mutex<State>,
+}
+
+struct State {
+    associations: Associations,
+    location: Location,
+    connections: HashMap<ConnId, Connection>,
+    swept: Duration,
+}
+
+struct Connection {
+    remote: SocketAddr,
+    opened: Duration,
+    heard: Duration,
+}
+
+/// A request on its way through the rooms.
+struct Arrived {
+    hop: Hop,
+    bytes: Vec<u8>,
+    to_tag: String,
+}
+
+impl FrontEnd {
+    /// A server that serves nobody yet.
+    pub fn new(
+        here: Here,
+        settings: Settings,
+        authentication: AuthSettings,
+        provision: Provision,
+        foundations: Foundations,
+    ) -> FrontEnd {
+        let state = State {
+            associations: Associations::new(authentication),
+            location: Location::default(),
+            connections: HashMap::new(),
+            swept: Duration::ZERO,
+        };
+        FrontEnd { here, settings, foundations, provision, state: Mutex::new(state) }
+    }
+
+    /// FQDN of this server.
+    pub fn fqdn(&self) -> &str {
+        &self.here.fqdn
+    }
+
+    /// Users, bindings, handshakes under way and associations.
+    pub fn counts(&self) -> (usize, usize, usize, usize) {
+        let state = self.state();
+        let (users, bindings) = state.location.counts();
+        let (handshakes, associations) = state.associations.counts();
+        (users, bindings, handshakes, associations)
+    }
+
+    /// Ends every registration of a user, and tells his endpoints why. `[MS-SIPREGE]` §3.2.
+    pub fn deregister(&self, aor: &Aor, why: Deregistration) -> usize {
+        let gone: Vec<Arc<Binding>> = {
+            let mut state = self.state();
+            let bindings = state.location.bindings(aor).to_vec();
+            bindings.iter().filter_map(|b| state.location.unbind(aor, b.instance)).collect()
+        };
+        for binding in &gone {
+            self.tell_deregistered(aor, binding, why);
+            self.endpoint_gone(aor, binding);
+        }
+        gone.len()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a step of the authentication room with time and randomness.
+    fn with_associations<T>(&self, step: impl FnOnce(&mut Associations, &Moment<'_>) -> T) -> T {
+        let now = self.foundations.surroundings.now();
+        let random = |bytes: &mut [u8]| self.foundations.surroundings.fill_random(bytes);
+        let moment = Moment { now: now.since_start, unix_seconds: now.unix_seconds, random: &random };
+        step(&mut self.state().associations, &moment)
+    }
+
+    fn now(&self) -> Duration {
+        self.foundations.surroundings.now().since_start
+    }
+
+    fn new_tag(&self) -> String {
+        let mut bytes = [0; 16];
+        self.foundations.surroundings.fill_random(&mut bytes);
+        hex::encode_upper(bytes)
+    }
+
+    // ---- room 3 ------------------------------------------------------------------------------------------
+
+    fn proceed(
+        self: Arc<Self>,
+        hop: Hop,
+        message: &Message<'_>,
+        bytes: &[u8],
+        examined: Examined,
+    ) -> Option<Pending<'static, ()>> {
+        match examined {
+            Examined::Drop => None,
+            Examined::Refuse(diagnostics) => {
+                self.answer_unsigned(&hop, message, &Reply::new(400, "Bad Request").because(diagnostics));
+                None
+            }
+            Examined::Challenge { challenges, diagnostics, log: _ } => {
+                self.answer_unsigned(&hop, message, &self.unauthorized(&challenges, diagnostics));
+                None
+            }
+            Examined::Ask(question, completing) => {
+                Some(Box::pin(self.verify(hop, bytes.to_vec(), question, *completing)))
+            }
+            Examined::Verified(verified) => {
+                let arrived = Arrived { hop, bytes: bytes.to_vec(), to_tag: self.new_tag() };
+                Some(Box::pin(self.serve(arrived, verified)))
+            }
+        }
+    }
+
+    async fn verify(self: Arc<Self>, hop: Hop, bytes: Vec<u8>, question: NtlmQuestion, completing: Completing) {
+        let outcome = self.foundations.verifier.verify(question).await;
+        let Ok(message) = Message::parse(&bytes) else { return };
+        let examined = match outcome {
+            Ok(proof) => self.with_associations(|a, moment| a.complete(moment, completing, &proof, &message)),
+            Err(Refusal::Credentials { why }) => self.with_associations(|a, _| a.refuse(why)),
+            Err(Refusal::Unavailable(error)) => {
+                self.answer_unsigned(&hop, &message, &unavailable(&error));
+                return;
+            }
+        };
+        if let Some(rest) = self.proceed(hop, &message, &bytes, examined) {
+            rest.await;
+        }
+    }
+
+    fn unauthorized(&self, challenges: &[String], diagnostics: Option<Diagnostics>) -> Reply {
+        let date = http_date(self.foundations.surroundings.now().unix_seconds);
+        let mut reply = Reply::new(401, "Unauthorized").with("Date", date);
+        for challenge in challenges {
+            reply = reply.with("WWW-Authenticate", challenge.clone());
+        }
+        reply.diagnostics = diagnostics;
+        reply
+    }
+
+    /// The only way out for what no association can sign: there is none yet.
+    fn answer_unsigned(&self, hop: &Hop, request: &Message<'_>, reply: &Reply) {
+        let draft = outgoing::response(request, reply, &self.new_tag(), hop, &self.here.fqdn);
+        self.foundations.wire.send(hop.conn, draft.finish());
+    }
+
+    /// Every other response: signed by the association that verified the request.
+    fn answer(&self, arrived: &Arrived, verified: &Verified, reply: &Reply) {
+        let Ok(request) = Message::parse(&arrived.bytes) else { return };
+        let draft = outgoing::response(&request, reply, &arrived.to_tag, &arrived.hop, &self.here.fqdn);
+        let signed = self.with_associations(|a, moment| a.sign(moment, verified.opaque(), draft));
+        if let Some(bytes) = signed {
+            self.foundations.wire.send(arrived.hop.conn, bytes);
+        }
+    }
+
+    // ---- rooms 4 and 5 -------------------------------------------------------------------------------------
+
+    async fn serve(self: Arc<Self>, arrived: Arrived, verified: Verified) {
+        let is_register = Message::parse(&arrived.bytes).is_ok_and(|m| m.method() == Some("REGISTER"));
+        if is_register {
+            self.register(&arrived, &verified).await;
+        } else {
+            self.provide(&arrived, &verified).await;
+        }
+    }
+
+    async fn register(&self, arrived: &Arrived, verified: &Verified) {
+        let request = Message::parse(&arrived.bytes)
+            .map_err(|_| Reply::new(400, "Bad Request"))
+            .and_then(|message| RegisterRequest::read(&message, &arrived.to_tag));
+        let request = match request {
+            Ok(request) => request,
+            Err(reply) => return self.answer(arrived, verified, &reply),
+        };
+        let decision = match self.user_and_owner(verified).await {
+            Ok((user, owns)) => self.here.decide(user.as_deref(), owns),
+            Err(error) => return self.answer(arrived, verified, &unavailable(&error)),
+        };
+        match decision {
+            Decision::Refuse(reply) => self.answer(arrived, verified, &reply),
+            Decision::Redirect(to) => {
+                self.answer(arrived, verified, &registrar::redirect(&to));
+                self.state().associations.forget(verified.opaque());
+            }
+            Decision::Register { .. } if request.expires == Some(0) => self.unbind(arrived, verified),
+            Decision::Register { primary } => self.bind(arrived, verified, request, primary),
+        }
+    }
+
+    /// The user of the claimed address, and whether the proven account owns that address.
+    async fn user_and_owner(&self, verified: &Verified) -> Result<(Option<Arc<User>>, bool), DirectoryError> {
+        let owner = self.foundations.directory.user_of_account(verified.account()).await?;
+        let owns = owner.as_ref().is_some_and(|owner| owner.aor == verified.claim().aor);
+        Ok((owner.filter(|_| owns), owns))
+    }
+
+    fn bind(&self, arrived: &Arrived, verified: &Verified, request: RegisterRequest, primary: bool) {
+        let now = self.now();
+        let claim = verified.claim();
+        let expires = request.expires.unwrap_or(self.settings.default_expires).min(self.settings.max_expires);
+        let binding = Binding {
+            instance: claim.instance,
+            epid: claim.epid.as_ref().map(|epid| epid.as_str().into()),
+            contact: received_contact(&request.contact, arrived.hop.remote, &arrived.hop.cid()).into(),
+            conn: arrived.hop.conn,
+            opaque: verified.opaque().into(),
+            expires_at: now + Duration::from_secs(u64::from(expires)),
+            gruu: request.gruu,
+            dialog: request.registration_event.then(|| Box::new(request.dialog)),
+        };
+        let (added, bindings) = {
+            let mut state = self.state();
+            let added = state.location.bind(&claim.aor, binding, self.settings.endpoints_per_user);
+            (added, state.location.bindings(&claim.aor).to_vec())
+        };
+        let granted = Granted {
+            expires,
+            action: added.action,
+            primary,
+            remote: self.settings.external,
+            keep_alive: request.keep_alive.then_some(self.settings.keep_alive),
+            server: &self.settings.server,
+        };
+        self.answer(arrived, verified, &registrar::registered(&claim.aor, &bindings, now, &granted));
+        self.put_out(&claim.aor, &added);
+    }
+
+    /// Tells the endpoints that a new binding put out.
+    fn put_out(&self, aor: &Aor, added: &Added) {
+        if let Some(evicted) = &added.evicted {
+            self.tell_deregistered(aor, evicted, Deregistration::Unregistered);
+            self.endpoint_gone(aor, evicted);
+        }
+        if let Some(replaced) = &added.replaced {
+            // The same endpoint came back over another connection: its subscriptions went with the old one.
+            self.tell_deregistered(aor, replaced, Deregistration::Unregistered);
+            self.endpoint_gone(aor, replaced);
+            self.foundations.wire.close(replaced.conn);
+        }
+    }
+
+    fn unbind(&self, arrived: &Arrived, verified: &Verified) {
+        let claim = verified.claim();
+        let now = self.now();
+        let (gone, left) = {
+            let mut state = self.state();
+            let gone = state.location.unbind(&claim.aor, claim.instance);
+            (gone, state.location.bindings(&claim.aor).to_vec())
+        };
+        let granted = Granted {
+            expires: 0,
+            action: RegisterAction::Refreshed,
+            primary: true,
+            remote: self.settings.external,
+            keep_alive: None,
+            server: &self.settings.server,
+        };
+        self.answer(arrived, verified, &registrar::registered(&claim.aor, &left, now, &granted));
+        if let Some(binding) = gone {
+            self.endpoint_gone(&claim.aor, &binding);
+        }
+        self.state().associations.forget(verified.opaque());
+    }
+
+    async fn provide(&self, arrived: &Arrived, verified: &Verified) {
+        let claim = verified.claim();
+        if matches!(self.here.role, Role::Director) || !self.is_bound(claim.aor.clone(), claim.instance) {
+            let why = Diagnostics::public(4004, "The endpoint is not registered here");
+            return self.answer(arrived, verified, &Reply::new(403, "Forbidden").because(why));
+        }
+        let caller = Caller {
+            aor: claim.aor.clone(),
+            instance: claim.instance,
+            epid: claim.epid.as_ref().map(|epid| epid.as_str().to_owned()),
+            external: self.settings.external,
+        };
+        let Ok(request) = Message::parse(&arrived.bytes) else { return };
+        let answer = self.provision.answer(&caller, &request, &arrived.to_tag).await;
+        if let Some(reply) = &answer.reply {
+            self.answer(arrived, verified, reply);
+        }
+        self.deliver(answer.notices);
+    }
+
+    fn is_bound(&self, aor: Aor, instance: InstanceId) -> bool {
+        self.state().location.binding(&aor, instance).is_some()
+    }
+
+    fn endpoint_gone(&self, aor: &Aor, binding: &Binding) {
+        let notices = self.provision.endpoint_gone(aor, binding.instance);
+        self.deliver(notices);
+    }
+
+    /// Sends requests of ours to endpoints, each signed by the association of the endpoint it goes to.
+    fn deliver(&self, notices: Vec<Notice>) {
+        for notice in notices {
+            let (aor, instance) = (&notice.to.0, notice.to.1);
+            let Some(binding) = self.state().location.binding(aor, instance).cloned() else { continue };
+            let mut draft = Draft::request(notice.method, &binding.contact);
+            self.begin_request(&mut draft);
+            for (name, value) in &notice.headers {
+                draft.header(name, value);
+            }
+            if let Some((content_type, body)) = notice.body {
+                draft.body(&content_type, body);
+            }
+            self.send_signed(&binding, draft);
+        }
+    }
+
+    fn begin_request(&self, draft: &mut Draft) {
+        let mut branch = [0; 8];
+        self.foundations.surroundings.fill_random(&mut branch);
+        draft
+            .header("Via", format_args!("SIP/2.0/TLS {};branch=z9hG4bK{};branched=FALSE", self.here.fqdn, hex::encode_upper(branch)))
+            .header("Max-Forwards", 70);
+    }
+
+    fn send_signed(&self, binding: &Binding, draft: Draft) {
+        let signed = self.with_associations(|associations, moment| associations.sign(moment, &binding.opaque, draft));
+        if let Some(bytes) = signed {
+            self.foundations.wire.send(binding.conn, bytes);
+        }
+    }
+
+    /// The NOTIFY that ends a registration from the server's side. `[MS-SIPREGE]` §2.2.1.13.
+    fn tell_deregistered(&self, aor: &Aor, binding: &Binding, why: Deregistration) {
+        let Some(dialog) = &binding.dialog else { return };
+        let uri = aor.to_uri();
+        let mut draft = Draft::request("NOTIFY", &binding.contact);
+        self.begin_request(&mut draft);
+        draft
+            .header("From", format_args!("<{uri}>;tag={}", dialog.to_tag))
+            .header("To", &dialog.from)
+            .header("Call-ID", &dialog.call_id)
+            .header("CSeq", "1 NOTIFY")
+            .header("Event", "registration-notify")
+            .header("subscription-state", "terminated;expires=0")
+            .header("ms-diagnostics-public", why.diagnostics().value(None))
+            .body("text/registration-event", why.body());
+        self.send_signed(binding, draft);
+    }
+
+    fn sweep(&self) {
+        let now = self.now();
+        let (gone, silent) = {
+            let mut state = self.state();
+            if now < state.swept + Duration::from_secs(1) {
+                return;
+            }
+            state.swept = now;
+            state.associations.sweep(now);
+            let gone = state.location.sweep(now);
+            let idle = Duration::from_secs(u64::from(self.settings.keep_alive)) + self.settings.keep_alive_slack;
+            let silent: Vec<ConnId> = state
+                .connections
+                .iter()
+                .filter(|(conn, c)| {
+                    let waited = now.saturating_sub(c.opened) > self.settings.unauthenticated;
+                    now.saturating_sub(c.heard) > idle || waited && !state.location.carries(**conn)
+                })
+                .map(|(conn, _)| *conn)
+                .collect();
+            (gone, silent)
+        };
+        for (aor, binding) in &gone {
+            self.endpoint_gone(aor, binding);
+        }
+        for conn in silent {
+            self.foundations.wire.close(conn);
+        }
+    }
+}
+
+impl SipService for FrontEnd {
+    fn opened(&self, conn: ConnId, remote: SocketAddr, _local: SocketAddr) {
+        let now = self.now();
+        self.state().connections.insert(conn, Connection { remote, opened: now, heard: now });
+    }
+
+    fn received(self: Arc<Self>, conn: ConnId, bytes: &[u8]) -> Option<Pending<'static, ()>> {
+        let now = self.now();
+        let remote = {
+            let mut state = self.state();
+            let connection = state.connections.get_mut(&conn)?;
+            connection.heard = now;
+            connection.remote
+        };
+        let Ok(message) = Message::parse(bytes) else {
+            self.foundations.wire.close(conn);
+            return None;
+        };
+        // Answers to our NOTIFYs carry nothing that we wait for.
+        message.method()?;
+        let hop = Hop { conn, remote, external: self.settings.external };
+        let examined = self.with_associations(|a, moment| a.examine(moment, conn, &message));
+        self.proceed(hop, &message, bytes, examined)
+    }
+
+    fn garbled(&self, conn: ConnId, error: sip::framing::FramingError) {
+        let reply = match error {
+            sip::framing::FramingError::BodyTooLong { .. } | sip::framing::FramingError::HeadTooLong { .. } => {
+                Draft::response(513, "Message Too Large")
+            }
+            _ => Draft::response(400, "Bad Request"),
+        };
+        self.foundations.wire.send(conn, reply.finish());
+    }
+
+    fn kept_alive(&self, conn: ConnId) {
+        let now = self.now();
+        if let Some(connection) = self.state().connections.get_mut(&conn) {
+            connection.heard = now;
+        }
+    }
+
+    fn closed(&self, conn: ConnId) {
+        let now = self.now();
+        let gone = {
+            let mut state = self.state();
+            state.connections.remove(&conn);
+            state.associations.closed(conn);
+            state.location.closed(conn, now)
+        };
+        for (aor, binding) in &gone {
+            self.endpoint_gone(aor, binding);
+        }
+    }
+
+    fn tick(self: Arc<Self>) -> Option<Pending<'static, ()>> {
+        self.sweep();
+        None
+    }
+}
+
+/// The directory could not answer: the user is told that it is not his fault, the log has the cause.
+fn unavailable(error: &DirectoryError) -> Reply {
+    let why = Diagnostics::internal(1007, format!("Temporarily cannot route: {error}"));
+    Reply::new(504, "Server time-out").because(why)
+}
+
+/// `Sun, 22 Nov 2026 13:00:00 GMT`: RFC 3261 §20.17.
+fn http_date(unix_seconds: i64) -> String {
+    let format = time::macros::format_description!(
+        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+    );
+    time::OffsetDateTime::from_unix_timestamp(unix_seconds)
+        .ok()
+        .and_then(|date| date.format(&format).ok())
+        .unwrap_or_else(|| "Thu, 01 Jan 1970 00:00:00 GMT".to_owned())
+}
