@@ -1,0 +1,190 @@
+#include "commands.h"
+#include "json_line.h"
+
+#include <purple.h>
+#include <string.h>
+
+static PurpleAccount *speaker;
+static void (*quit_callback)(void);
+
+/* ---- status ---- */
+
+char *commands_status_ids(PurpleAccount *account)
+{
+    GString *ids = g_string_new(NULL);
+
+    for (GList *each = purple_account_get_status_types(account); each; each = each->next) {
+        PurpleStatusType *type = each->data;
+        if (purple_status_type_is_user_settable(type))
+            g_string_append_printf(ids, "%s%s", ids->len ? " " : "", purple_status_type_get_id(type));
+    }
+    return g_string_free(ids, FALSE);
+}
+
+gboolean commands_set_status(PurpleAccount *account, const char *status_id, const char *note)
+{
+    PurpleStatusType *type = purple_account_get_status_type(account, status_id);
+
+    if (!type || !purple_status_type_is_user_settable(type))
+        return FALSE;
+    if (note)
+        purple_account_set_status(account, status_id, TRUE, "message", note, NULL);
+    else
+        purple_account_set_status(account, status_id, TRUE, NULL);
+    return TRUE;
+}
+
+/* ---- the commands; each returns NULL when done, otherwise why not ---- */
+
+static const char *do_status(char *status_id, char *note)
+{
+    if (!*status_id)
+        return "status NAME [NOTE]";
+    return commands_set_status(speaker, status_id, *note ? note : NULL) ? NULL : "the plugin has no such status";
+}
+
+/* The plugin names its buddies by SIP URI. */
+static char *buddy_uri(const char *address)
+{
+    return g_str_has_prefix(address, "sip:") ? g_strdup(address) : g_strconcat("sip:", address, NULL);
+}
+
+static const char *do_add(char *address, char *group_name)
+{
+    if (!*address || !*group_name)
+        return "add BUDDY GROUP";
+
+    g_autofree char *uri = buddy_uri(address);
+    PurpleGroup *group = purple_find_group(group_name);
+    if (!group) {
+        group = purple_group_new(group_name);
+        purple_blist_add_group(group, NULL);
+    }
+    if (purple_find_buddy_in_group(speaker, uri, group))
+        return "already in that group";
+    PurpleBuddy *buddy = purple_buddy_new(speaker, uri, NULL);
+    purple_blist_add_buddy(buddy, NULL, group, NULL);
+    purple_account_add_buddy_with_invite(speaker, buddy, NULL);
+    return NULL;
+}
+
+/* Removes the buddy from every group it is in. */
+static const char *do_remove(char *address, char *unused)
+{
+    (void)unused;
+    if (!*address)
+        return "remove BUDDY";
+
+    g_autofree char *uri = buddy_uri(address);
+    GSList *buddies = purple_find_buddies(speaker, uri);
+    if (!buddies)
+        return "no such buddy";
+    for (GSList *each = buddies; each; each = each->next) {
+        PurpleBuddy *buddy = each->data;
+        purple_account_remove_buddy(speaker, buddy, purple_buddy_get_group(buddy));
+        purple_blist_remove_buddy(buddy);
+    }
+    g_slist_free(buddies);
+    return NULL;
+}
+
+static const char *do_im(char *address, char *text)
+{
+    if (!*address || !*text)
+        return "im BUDDY TEXT";
+
+    g_autofree char *uri = buddy_uri(address);
+    g_autofree char *html = g_markup_escape_text(text, -1);
+    PurpleConversation *conversation =
+        purple_find_conversation_with_account(PURPLE_CONV_TYPE_IM, uri, speaker);
+    if (!conversation)
+        conversation = purple_conversation_new(PURPLE_CONV_TYPE_IM, speaker, uri);
+    purple_conv_im_send(PURPLE_CONV_IM(conversation), html);
+    return NULL;
+}
+
+static const char *do_quit(char *unused, char *also_unused)
+{
+    (void)unused, (void)also_unused;
+    quit_callback();
+    return NULL;
+}
+
+static const struct {
+    const char *word;
+    const char *(*run)(char *first, char *rest);
+} commands[] = {
+    { "status", do_status },
+    { "add", do_add },
+    { "remove", do_remove },
+    { "im", do_im },
+    { "quit", do_quit },
+};
+
+/* ---- reading ---- */
+
+/* Cuts the first blank-separated word off `text` and returns what follows it. */
+static char *cut_word(char *text)
+{
+    char *end = text + strcspn(text, " \t");
+
+    if (*end)
+        *end++ = '\0';
+    return end + strspn(end, " \t");
+}
+
+static const char *run_command(char *text)
+{
+    char *first = cut_word(text);
+    char *rest = cut_word(first);
+
+    for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
+        if (strcmp(text, commands[i].word) == 0)
+            return commands[i].run(first, rest);
+    return "commands are: status NAME [NOTE], add BUDDY GROUP, remove BUDDY, im BUDDY TEXT, quit";
+}
+
+static void take_line(const char *text)
+{
+    g_autofree char *words = g_strstrip(g_strdup(text));
+    if (!*words)
+        return;
+
+    g_autofree char *as_given = g_strdup(words);
+    const char *refusal = run_command(words);
+
+    json_line_begin(refusal ? "refused" : "done");
+    json_line_text("command", as_given);
+    if (refusal)
+        json_line_text("why", refusal);
+    json_line_end();
+}
+
+static gboolean input_ready(GIOChannel *input, GIOCondition condition, gpointer unused)
+{
+    (void)condition, (void)unused;
+    for (;;) {
+        g_autofree char *text = NULL;
+        switch (g_io_channel_read_line(input, &text, NULL, NULL, NULL)) {
+        case G_IO_STATUS_NORMAL:
+            take_line(text);
+            break;
+        case G_IO_STATUS_AGAIN:
+            return G_SOURCE_CONTINUE;
+        default:
+            quit_callback();
+            return G_SOURCE_REMOVE;
+        }
+    }
+}
+
+void commands_listen(PurpleAccount *account, void (*quit)(void))
+{
+    GIOChannel *input = g_io_channel_unix_new(0);
+
+    speaker = account;
+    quit_callback = quit;
+    g_io_channel_set_flags(input, G_IO_FLAG_NONBLOCK, NULL);
+    g_io_add_watch(input, G_IO_IN | G_IO_HUP | G_IO_ERR, input_ready, NULL);
+    g_io_channel_unref(input);
+}
