@@ -1,1 +1,44 @@
-//! The embedded store: users, contacts and published categories in one SQLite file.
+//! The embedded store: users, contacts, policies and dial plans in one SQLite file.
+//!
+//! [`Store`] stands behind [`signin::directory::Directory`]. What it promises:
+//!
+//! - **A write that was acknowledged survives `kill -9` and the loss of power** (WAL, `synchronous=FULL`). One writer
+//!   thread takes the changes that wait and commits them together; each is acknowledged after that commit.
+//! - **Reads never wait for writes.** Users, policies and dial plans are answered from memory; contact lists from a
+//!   bounded cache or a read-only connection.
+//! - **Another process may change the file meanwhile** (the `admin` verb while a server runs). The writer thread notices
+//!   within a second, or at once on [`Store::refresh`].
+//! - **The NT hash goes in and never comes out**, neither in a record nor in print; the file is made with mode 0600.
+//!
+//! | to read | where |
+//! |---|---|
+//! | what may be done to a contact list | `edit` (pure) |
+//! | one batch of writes | `writer` |
+//! | tables | `schema` |
+//! | administration and import | `admin`, `seed` |
+//! | NTLM answers checked against the stored hashes | [`OwnDirectoryVerifier`] |
+//!
+//! Not here: published categories, issued certificates and tickets. They come as further migrations.
+
+mod admin;
+mod cache;
+mod contacts;
+mod directory;
+mod edit;
+mod index;
+mod policy;
+mod receipt;
+mod schema;
+mod seed;
+mod store;
+mod users;
+mod writer;
+
+pub use admin::{AdminError, NewUser};
+pub use edit::ContactLimits;
+pub use policy::{PlanUse, Scope};
+pub use receipt::Receipt;
+pub use schema::OpenError;
+pub use seed::{Imported, Seed, SeedContact, SeedDialPlan, SeedGroup, SeedPolicy, SeedSite, SeedUser};
+pub use store::{Settings, Store};
+pub use users::Account;

@@ -1,0 +1,251 @@
+//! Administration: what the `admin` verb and the lab do to users, policies and dial plans.
+//!
+//! Every operation is one change in the writer's queue: all of it or nothing, durable when its [`Receipt`] answers.
+
+use crate::policy::{self, PlanUse, Scope};
+use crate::receipt::Receipt;
+use crate::store::Store;
+use crate::users::{self, Account};
+use crate::writer::{Batch, unavailable};
+use mechanism::ntlm::NtHash;
+use signin::directory::{DialPlan, DirectoryError};
+use signin::name::{AccountName, Aor};
+use signin::secret::Password;
+
+/// Why an administrative change was not made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// Nobody has this address.
+    #[error("there is no user {0}; `signpost admin` lists those there are")]
+    UnknownUser(Aor),
+    /// Somebody has this address already.
+    #[error("there is already a user {0}; modify it, or remove it first")]
+    UserExists(Aor),
+    /// Nobody could tell two users with one login name apart.
+    #[error("{login} is already a login name of {owner}; give another one, or take it away there first")]
+    LoginTaken {
+        /// The name.
+        login: AccountName,
+        /// Address of the user who has it.
+        owner: String,
+    },
+    /// There is no dial plan of this name.
+    #[error("there is no dial plan {0}")]
+    UnknownDialPlan(String),
+    /// The change makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// The store did not answer.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+}
+
+impl From<rusqlite::Error> for AdminError {
+    fn from(error: rusqlite::Error) -> AdminError {
+        AdminError::Directory(unavailable(error))
+    }
+}
+
+/// A user to be made.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    /// The user and the login names.
+    pub account: Account,
+    /// Only its NT hash is kept. Without one nobody can log on until [`Store::set_password`].
+    pub password: Option<Password>,
+}
+
+impl Store {
+    /// Every user, in order of address.
+    pub fn list_users(&self) -> Vec<Account> {
+        let mut accounts: Vec<Account> = self.memory.index().entries().map(|entry| entry.account()).collect();
+        accounts.sort_by(|a, b| a.user.aor.cmp(&b.user.aor));
+        accounts
+    }
+
+    /// One user with the login names.
+    pub fn account(&self, aor: &Aor) -> Option<Account> {
+        self.memory.index().by_aor(aor).map(|entry| entry.account())
+    }
+
+    /// How many users there are.
+    pub fn user_count(&self) -> usize {
+        self.memory.index().len()
+    }
+
+    /// Makes a user.
+    pub fn add_user(&self, new: NewUser) -> Receipt<(), AdminError> {
+        // Hashed here: the password goes no further.
+        let nt_hash = new.password.as_ref().map(|password| NtHash::of_password(password.reveal()));
+        self.writer.submit(move |batch| {
+            let account = normal(new.account)?;
+            if users::id_of(batch.tables(), &account.user.aor)?.is_some() {
+                return Err(AdminError::UserExists(account.user.aor));
+            }
+            insert(batch, &account, nt_hash.as_ref())?;
+            Ok(())
+        })
+    }
+
+    /// Changes a user: `change` gets the user as it is in the file and alters it. The address cannot be changed. Gives
+    /// the user after the change.
+    pub fn modify_user(
+        &self,
+        aor: &Aor,
+        change: impl FnOnce(&mut Account) + Send + 'static,
+    ) -> Receipt<Account, AdminError> {
+        let aor = aor.clone();
+        self.writer.submit(move |batch| {
+            let id = existing(batch, &aor)?;
+            let entry = users::load(batch.tables(), id)?.ok_or_else(|| AdminError::UnknownUser(aor.clone()))?;
+            let mut account = entry.account();
+            change(&mut account);
+            let account = normal(account)?;
+            if account.user.aor != aor {
+                return Err(AdminError::Invalid(format!("the address of {aor} cannot be changed; add a new user")));
+            }
+            update(batch, id, &account)?;
+            Ok(account)
+        })
+    }
+
+    /// Removes a user, the contact list and the policies set for that user alone.
+    pub fn remove_user(&self, aor: &Aor) -> Receipt<(), AdminError> {
+        let aor = aor.clone();
+        self.writer.submit(move |batch| {
+            let id = existing(batch, &aor)?;
+            users::delete(batch.tables(), id)?;
+            policy::forget_user(batch.tables(), &aor)?;
+            batch.user_changed(id);
+            batch.policies_changed();
+            batch.forget_list(aor);
+            Ok(())
+        })
+    }
+
+    /// Sets a password, of which only the NT hash is kept.
+    pub fn set_password(&self, aor: &Aor, password: &Password) -> Receipt<(), AdminError> {
+        let nt_hash = NtHash::of_password(password.reveal());
+        let aor = aor.clone();
+        self.writer.submit(move |batch| {
+            let id = existing(batch, &aor)?;
+            users::set_nt_hash(batch.tables(), id, &nt_hash)?;
+            batch.user_changed(id);
+            Ok(())
+        })
+    }
+
+    /// Lets an account log on again.
+    pub fn enable(&self, aor: &Aor) -> Receipt<Account, AdminError> {
+        self.modify_user(aor, |account| account.user.enabled = true)
+    }
+
+    /// Bars an account from logging on; nothing else of it changes.
+    pub fn disable(&self, aor: &Aor) -> Receipt<Account, AdminError> {
+        self.modify_user(aor, |account| account.user.enabled = false)
+    }
+
+    /// Moves a user to another home pool, with the pool that takes over when it fails.
+    pub fn set_home(&self, aor: &Aor, home: Option<&str>, backup: Option<&str>) -> Receipt<Account, AdminError> {
+        let (home, backup) = (home.map(str::to_owned), backup.map(str::to_owned));
+        self.modify_user(aor, move |account| {
+            account.user.home_pool = home;
+            account.user.backup_pool = backup;
+        })
+    }
+
+    /// Sets one policy value, or takes it away so that a wider scope shows through.
+    pub fn set_policy(&self, scope: Scope, group: &str, name: &str, value: Option<&str>) -> Receipt<(), AdminError> {
+        let (group, name, value) = (group.to_owned(), name.to_owned(), value.map(str::to_owned));
+        self.writer.submit(move |batch| {
+            if let Scope::User(aor) = &scope {
+                existing(batch, aor)?;
+            }
+            policy::set_value(batch.tables(), &scope, &group, &name, value.as_deref())?;
+            batch.policies_changed();
+            Ok(())
+        })
+    }
+
+    /// Says on which site a pool is; the site's policies hold for the users homed there.
+    pub fn set_site(&self, pool: &str, site: Option<&str>) -> Receipt<(), AdminError> {
+        let (pool, site) = (pool.to_owned(), site.map(str::to_owned));
+        self.writer.submit(move |batch| {
+            policy::set_site(batch.tables(), &pool, site.as_deref())?;
+            batch.policies_changed();
+            Ok(())
+        })
+    }
+
+    /// Makes or replaces a dial plan.
+    pub fn put_dial_plan(&self, plan: DialPlan, plan_use: PlanUse) -> Receipt<(), AdminError> {
+        self.writer.submit(move |batch| put_dial_plan(batch, &plan, plan_use))
+    }
+
+    /// Removes a dial plan. Users who name it are left without one.
+    pub fn remove_dial_plan(&self, name: &str) -> Receipt<(), AdminError> {
+        let name = name.to_owned();
+        self.writer.submit(move |batch| {
+            if !policy::remove_dial_plan(batch.tables(), &name)? {
+                return Err(AdminError::UnknownDialPlan(name));
+            }
+            batch.policies_changed();
+            Ok(())
+        })
+    }
+}
+
+fn existing(batch: &Batch<'_>, aor: &Aor) -> Result<i64, AdminError> {
+    users::id_of(batch.tables(), aor)?.ok_or_else(|| AdminError::UnknownUser(aor.clone()))
+}
+
+/// Makes a user that is not there yet; its row number.
+pub(crate) fn insert(batch: &mut Batch<'_>, account: &Account, nt_hash: Option<&NtHash>) -> Result<i64, AdminError> {
+    let id = users::insert(batch.tables(), &account.user)?;
+    if let Some(nt_hash) = nt_hash {
+        users::set_nt_hash(batch.tables(), id, nt_hash)?;
+    }
+    set_logins(batch, id, account)?;
+    batch.user_changed(id);
+    // Lists of addresses without user are not kept, but one that was just removed may be.
+    batch.forget_list(account.user.aor.clone());
+    Ok(id)
+}
+
+/// Writes a user that is there.
+pub(crate) fn update(batch: &mut Batch<'_>, id: i64, account: &Account) -> Result<(), AdminError> {
+    users::update(batch.tables(), id, &account.user)?;
+    set_logins(batch, id, account)?;
+    batch.user_changed(id);
+    Ok(())
+}
+
+fn set_logins(batch: &Batch<'_>, id: i64, account: &Account) -> Result<(), AdminError> {
+    users::set_logins(batch.tables(), id, &account.logins)?
+        .map_err(|(login, owner)| AdminError::LoginTaken { login, owner })
+}
+
+pub(crate) fn put_dial_plan(batch: &mut Batch<'_>, plan: &DialPlan, plan_use: PlanUse) -> Result<(), AdminError> {
+    if plan.name.trim().is_empty() {
+        return Err(AdminError::Invalid("a dial plan needs a name".to_owned()));
+    }
+    policy::put_dial_plan(batch.tables(), plan, plan_use)?;
+    batch.policies_changed();
+    Ok(())
+}
+
+/// The account as it is kept: host names in lower case, no empty names.
+pub(crate) fn normal(mut account: Account) -> Result<Account, AdminError> {
+    let aor = &account.user.aor;
+    if account.logins.iter().any(|login| login.user.trim().is_empty()) {
+        return Err(AdminError::Invalid(format!("a login name of {aor} is empty")));
+    }
+    for pool in [&mut account.user.home_pool, &mut account.user.backup_pool].into_iter().flatten() {
+        pool.make_ascii_lowercase();
+    }
+    if account.user.backup_pool.is_some() && account.user.backup_pool == account.user.home_pool {
+        let message = format!("the backup pool of {} is its home pool; name another one or none", account.user.aor);
+        return Err(AdminError::Invalid(message));
+    }
+    Ok(account)
+}

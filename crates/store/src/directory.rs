@@ -1,0 +1,54 @@
+//! The store as a [`Directory`]: every read is answered at once, a change of contacts after its commit.
+
+use crate::store::Store;
+use crate::writer::{Batch, unavailable};
+use crate::{contacts, edit, users};
+use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
+use signin::io::Pending;
+use signin::name::{AccountName, Aor};
+use signin::provision::contacts::{ContactChange, ContactList};
+use std::future::ready;
+use std::sync::Arc;
+
+impl Directory for Store {
+    fn user(&self, aor: &Aor) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>> {
+        let user = self.memory.index().by_aor(aor).map(|entry| entry.user.clone());
+        Box::pin(ready(Ok(user)))
+    }
+
+    fn user_of_account(&self, account: &AccountName) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>> {
+        let user = self.memory.index().by_login(account).map(|entry| entry.user.clone());
+        Box::pin(ready(Ok(user)))
+    }
+
+    fn contacts(&self, aor: &Aor) -> Pending<'_, Result<ContactList, DirectoryError>> {
+        Box::pin(ready(self.contact_list(aor)))
+    }
+
+    /// Takes its place in the order of changes when it is called, not when the future is first polled.
+    fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>> {
+        let aor = aor.clone();
+        Box::pin(self.writer.submit(move |batch| change_contacts(batch, aor, change)))
+    }
+
+    fn policy(&self, aor: &Aor, group: &str) -> Pending<'_, Result<Properties, DirectoryError>> {
+        let user = self.memory.index().by_aor(aor).map(|entry| entry.user.clone());
+        Box::pin(ready(Ok(self.memory.policies().properties(user.as_deref(), group))))
+    }
+
+    fn dial_plan(&self, name: Option<&str>) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>> {
+        Box::pin(ready(Ok(self.memory.policies().dial_plan(name))))
+    }
+}
+
+fn change_contacts(batch: &mut Batch<'_>, aor: Aor, change: ContactChange) -> Result<ContactList, ChangeError> {
+    let database = |error| ChangeError::from(unavailable(error));
+    let Some(user) = users::id_of(batch.tables(), &aor).map_err(database)? else {
+        return Err(ChangeError::Invalid(format!("there is no user {aor}")));
+    };
+    let mut list = batch.take_list(&aor).map_err(database)?;
+    let touched = edit::apply(&mut list, change, batch.limits())?;
+    contacts::write(batch.tables(), user, &touched, list.delta_num).map_err(database)?;
+    batch.keep_list(aor, list.clone());
+    Ok(list)
+}

@@ -1,0 +1,206 @@
+//! The tables, and how a file of an older version gets them.
+//!
+//! A migration is never changed once it was released: the next version is a further entry of [`MIGRATIONS`].
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Why a store could not be opened. Nothing was changed in the file.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system refused the file or the writer's thread.
+    #[error(
+        "cannot open the store {path}: {source}. Check that its folder exists and that this account may write there"
+    )]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file was made by a later version of this program.
+    #[error("the store {path} has schema version {found}, this program knows up to {known}. Use a newer program")]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Version of the file.
+        found: i64,
+        /// Latest version this program knows.
+        known: i64,
+    },
+    /// The file system cannot share memory between processes, as network file systems cannot.
+    #[error("the store {path} cannot use a write-ahead log (SQLite offers {mode}). Keep it on a local file system")]
+    NoWriteAheadLog {
+        /// The file.
+        path: PathBuf,
+        /// Journal mode SQLite fell back to.
+        mode: String,
+    },
+    /// SQLite refused: no database, damaged, locked for too long, disk full.
+    #[error("cannot open the store {path}: {source}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The file holds a record that this program would never write.
+    #[error("the store {path} is damaged: {what}. Restore it from a backup")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Which record.
+        what: String,
+    },
+}
+
+/// How long to wait for another process that is writing.
+const BUSY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Opens a connection for the writer: durable, and with the tables up to date.
+pub(crate) fn open_for_writing(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
+    let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let mut conn = connect(path, flags).map_err(sqlite)?;
+    let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sqlite)?;
+    // A database in memory has no log and needs none.
+    if mode != "wal" && !flags.contains(OpenFlags::SQLITE_OPEN_URI) {
+        return Err(OpenError::NoWriteAheadLog { path: path.to_owned(), mode });
+    }
+    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;").map_err(sqlite)?;
+    match migrate(&mut conn).map_err(sqlite)? {
+        Migrated::UpToDate => Ok(conn),
+        Migrated::Newer(found) => Err(OpenError::NewerSchema { path: path.to_owned(), found, known: latest() }),
+    }
+}
+
+/// Opens a connection that can only read.
+pub(crate) fn open_for_reading(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
+    let open = || -> rusqlite::Result<Connection> {
+        let conn = connect(path, flags)?;
+        conn.execute_batch("PRAGMA query_only = ON")?;
+        Ok(conn)
+    };
+    open().map_err(|source| OpenError::Sqlite { path: path.to_owned(), source })
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(BUSY_LIMIT)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    Ok(conn)
+}
+
+enum Migrated {
+    UpToDate,
+    /// The file is of this later version and was left alone.
+    Newer(i64),
+}
+
+/// Brings the tables to the latest version, all in one transaction: two processes may try at the same time.
+fn migrate(conn: &mut Connection) -> rusqlite::Result<Migrated> {
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    tx.execute_batch("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER PRIMARY KEY) STRICT")?;
+    let found: i64 = tx.query_row("SELECT coalesce(max(version), 0) FROM schema_version", [], |row| row.get(0))?;
+    if found > latest() {
+        return Ok(Migrated::Newer(found));
+    }
+    for (version, statements) in (1i64..).zip(MIGRATIONS).filter(|(version, _)| *version > found) {
+        tx.execute_batch(statements)?;
+        tx.execute("INSERT INTO schema_version (version) VALUES (?1)", [version])?;
+    }
+    tx.commit()?;
+    Ok(Migrated::UpToDate)
+}
+
+fn latest() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// Entry *n* makes version *n* + 1 out of version *n*.
+const MIGRATIONS: &[&str] = &[r"
+CREATE TABLE users (
+    id             INTEGER PRIMARY KEY,
+    aor            TEXT    NOT NULL UNIQUE,     -- user@domain, lower case
+    display_name   TEXT    NOT NULL,
+    mail           TEXT,
+    line           TEXT,                        -- tel:+…
+    home_pool      TEXT,                        -- FQDN, lower case
+    backup_pool    TEXT,
+    enabled        INTEGER NOT NULL,
+    sip_enabled    INTEGER NOT NULL,
+    remote_access  INTEGER NOT NULL,
+    dial_plan      TEXT,
+    nt_hash        TEXT                         -- 32 hexadecimal digits; NULL: no password, nobody can log on
+) STRICT;
+
+-- Names a user logs on with. The keys are lower case; the other two columns are as typed.
+CREATE TABLE logins (
+    domain_key  TEXT    NOT NULL,               -- '' for a UPN or a bare name
+    name_key    TEXT    NOT NULL,
+    user        INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    position    INTEGER NOT NULL,               -- 0 is the one the user is known by
+    domain      TEXT    NOT NULL,
+    name        TEXT    NOT NULL,
+    PRIMARY KEY (domain_key, name_key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX logins_of_user ON logins (user);
+
+-- A user without a row has never changed the list and is at version 1.
+CREATE TABLE contact_lists (
+    user       INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    delta_num  INTEGER NOT NULL
+) STRICT;
+
+-- Group 1 has no row: it is the same for everyone.
+CREATE TABLE contact_groups (
+    user          INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    id            INTEGER NOT NULL,
+    name          TEXT    NOT NULL,
+    external_uri  TEXT    NOT NULL,
+    PRIMARY KEY (user, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE contacts (
+    position      INTEGER PRIMARY KEY AUTOINCREMENT, -- the order in which they were added
+    user          INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    aor           TEXT    NOT NULL,
+    name          TEXT    NOT NULL,
+    groups        TEXT    NOT NULL,                  -- ids with a blank between
+    subscribed    INTEGER NOT NULL,
+    external_uri  TEXT    NOT NULL,
+    extension     TEXT    NOT NULL,
+    UNIQUE (user, aor)
+) STRICT;
+
+CREATE TABLE pool_sites (
+    pool  TEXT PRIMARY KEY,                     -- FQDN, lower case
+    site  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE policies (
+    scope    TEXT NOT NULL CHECK (scope IN ('global', 'site', 'user')),
+    subject  TEXT NOT NULL,                     -- '', the site, the user's address
+    grp      TEXT NOT NULL,                     -- provisioning group, case as on the wire
+    name     TEXT NOT NULL,
+    value    TEXT NOT NULL,
+    PRIMARY KEY (scope, subject, grp, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dial_plans (
+    key                     TEXT PRIMARY KEY,   -- the name in lower case
+    name                    TEXT    NOT NULL,
+    is_global               INTEGER NOT NULL,
+    external_access_prefix  TEXT
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX one_global_dial_plan ON dial_plans (is_global) WHERE is_global;
+
+CREATE TABLE dial_plan_rules (
+    plan                TEXT    NOT NULL REFERENCES dial_plans (key) ON DELETE CASCADE,
+    position            INTEGER NOT NULL,
+    pattern             TEXT    NOT NULL,
+    translation         TEXT    NOT NULL,
+    internal_extension  INTEGER NOT NULL,
+    PRIMARY KEY (plan, position)
+) STRICT, WITHOUT ROWID;
+"];
