@@ -384,7 +384,7 @@ impl Round<'_> {
     }
 
     fn refusal(&self, bytes: &[u8]) -> Stopped {
-        let (id, reason) = Message::parse(bytes).map(|m| crate::authenticate::client::diagnostics(&m)).unwrap_or_default();
+        let (id, reason) = Message::parse(bytes).map(|m| crate::reply::diagnostics(&m)).unwrap_or_default();
         let account = match &self.sign_in.log_on {
             Some(log_on) => log_on.account.clone(),
             None => crate::name::AccountName::parse(self.sign_in.aor.as_str()),

@@ -35,6 +35,16 @@ impl Diagnostics {
     }
 }
 
+/// Error id and reason of a response: of `ms-diagnostics`, else of its public twin. Either may be missing or unreadable.
+pub fn diagnostics(message: &sip::Message<'_>) -> (Option<u32>, Option<String>) {
+    let Some(value) = message.named("ms-diagnostics").or_else(|| message.named("ms-diagnostics-public")) else {
+        return (None, None);
+    };
+    let (id, params) = value.find(';').map_or((value, ""), |at| value.split_at(at));
+    let reason = sip::Params::after(params).and_then(|p| p.get("reason")).map(str::to_owned);
+    (id.trim().parse().ok(), reason)
+}
+
 /// An answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -80,5 +90,20 @@ impl Reply {
     pub fn because(mut self, diagnostics: Diagnostics) -> Reply {
         self.diagnostics = Some(diagnostics);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn diagnostics_are_read_as_they_are_written() {
+        let written = Diagnostics::internal(1013, "Significant time skew; really").value(Some("fe"));
+        let text = format!("SIP/2.0 401 No\r\nms-diagnostics: {written}\r\n\r\n");
+        let message = sip::Message::parse(text.as_bytes()).expect("parses");
+        assert_eq!(diagnostics(&message), (Some(1013), Some("Significant time skew; really".to_owned())));
+        let none = sip::Message::parse(b"SIP/2.0 401 No\r\n\r\n").expect("parses");
+        assert_eq!(diagnostics(&none), (None, None));
     }
 }

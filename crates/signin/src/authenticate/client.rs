@@ -210,16 +210,6 @@ pub(crate) fn filetime(unix_seconds: i64) -> u64 {
     u64::try_from(unix_seconds.saturating_add(11_644_473_600)).unwrap_or(0).saturating_mul(10_000_000)
 }
 
-/// Error id and reason of `ms-diagnostics`, else of `ms-diagnostics-public`.
-pub fn diagnostics(message: &Message<'_>) -> (Option<u32>, Option<String>) {
-    let Some(value) = message.named("ms-diagnostics").or_else(|| message.named("ms-diagnostics-public")) else {
-        return (None, None);
-    };
-    let (id, params) = value.find(';').map_or((value, ""), |at| value.split_at(at));
-    let reason = sip::Params::after(params).and_then(|p| p.get("reason")).map(str::to_owned);
-    (id.trim().parse().ok(), reason)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,13 +231,6 @@ mod tests {
         let failure = choose("fe", &offered[..2], &Choice::Auto).expect_err("none fits");
         assert_eq!(failure.verdict().id, "auth-no-common-scheme");
         assert_eq!(choose("fe", &[], &Choice::Auto).expect_err("none").verdict().id, "auth-no-scheme");
-    }
-
-    #[test]
-    fn reads_diagnostics() {
-        let text = "SIP/2.0 401 No\r\nms-diagnostics: 1013;reason=\"Significant time skew; really\";source=\"fe\"\r\n\r\n";
-        let message = Message::parse(text.as_bytes()).expect("parses");
-        assert_eq!(diagnostics(&message), (Some(1013), Some("Significant time skew; really".to_owned())));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use super::endpoint::{Epid, InstanceId};
 use super::message::{own_binding, redirect_targets};
-use crate::authenticate::client::diagnostics;
 use crate::name::Aor;
+use crate::reply::diagnostics;
 use crate::report::{Certainty, Verdict};
 use sip::{Draft, Message, Name};
 use std::net::SocketAddr;

@@ -1,0 +1,90 @@
+//! What a person sees while a sign-in runs and when it is over: steps with their proof lines, the verdict, a table.
+
+use signin::report::{Certainty, Event, SignInReport, Step, StepReport, StepResult, Verdict};
+use std::fmt::Write;
+
+/// Colours and marks; without a terminal there are no colours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    /// Whether escape sequences may be used.
+    pub(crate) colour: bool,
+}
+
+impl Style {
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn mark(self, result: StepResult) -> String {
+        match result {
+            StepResult::Pass => self.paint("32", "ok"),
+            StepResult::Warning => self.paint("33", "ok, with remarks"),
+            StepResult::Fail => self.paint("31;1", "FAILED"),
+            StepResult::Skipped => self.paint("2", "not needed"),
+        }
+    }
+}
+
+/// One line for one event, as it happens; some events have none.
+pub(crate) fn live(event: &Event, style: Style) -> Option<String> {
+    match event {
+        Event::Began(step) => Some(style.paint("1", &format!("{} {}", step.number(), title(*step)))),
+        Event::Evidence(_, line) => Some(format!("    {line}")),
+        Event::Remark(_, line) => Some(format!("  {} {line}", style.paint("33", "!"))),
+        Event::Ended(_, StepResult::Fail) => Some(format!("  {}", style.mark(StepResult::Fail))),
+        Event::Ended(..) | Event::Registered(_) | Event::Redirected { .. } | Event::Failed(_) => None,
+    }
+}
+
+fn title(step: Step) -> &'static str {
+    match step {
+        Step::Discovery => "Discovery: who serves this domain?",
+        Step::Connectivity => "Connectivity: TCP and TLS",
+        Step::Authentication => "Authentication",
+        Step::Redirection => "Redirection to the home pool",
+        Step::Settings => "Settings, contacts, presence",
+    }
+}
+
+/// The five steps with their time and proof lines.
+pub(crate) fn steps(steps: &[StepReport], style: Style) -> String {
+    let mut text = String::new();
+    for step in steps {
+        let time = if step.result == StepResult::Skipped { String::new() } else { format!("{:.1} ms", step.ms) };
+        let _ = writeln!(text, "  {} {:<15} {:>10}  {}", step.step, step.name, time, style.mark(step.result));
+        for line in &step.evidence {
+            let _ = writeln!(text, "      {line}");
+        }
+    }
+    text
+}
+
+/// Why it failed and what to do.
+pub(crate) fn verdict(verdict: &Verdict, style: Style) -> String {
+    let certainty = match verdict.certainty {
+        Certainty::Certain => "",
+        Certainty::Consistent => " (consistent with what was seen; other causes look the same)",
+    };
+    let mut text = String::new();
+    let _ = writeln!(text, "{} {}{certainty}", style.paint("31;1", "verdict:"), style.paint("1", &verdict.id));
+    let _ = writeln!(text, "  {}", verdict.sentence);
+    let _ = writeln!(text, "  {} {}", style.paint("36", "do:"), verdict.fix);
+    text
+}
+
+/// One line that says how it ended.
+pub(crate) fn summary(report: &SignInReport, style: Style) -> String {
+    if report.signed_in {
+        format!(
+            "{} {} at {} with {} in {:.1} ms, {} contacts",
+            style.paint("32;1", "signed in:"),
+            report.address,
+            report.home.as_deref().unwrap_or("?"),
+            report.mechanism.as_deref().unwrap_or("?"),
+            report.ms,
+            report.contacts,
+        )
+    } else {
+        format!("{} {} after {:.1} ms", style.paint("31;1", "not signed in:"), report.address, report.ms)
+    }
+}

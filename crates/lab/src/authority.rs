@@ -1,0 +1,85 @@
+//! The lab's certification authority: one root, and a certificate for each server with the names it is reached by.
+
+use crate::LabError;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use std::path::Path;
+use time::{Duration, OffsetDateTime};
+
+/// A root and its key.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A certificate chain and its key, PEM.
+pub(crate) struct Identity {
+    /// Leaf first; the root is left out, as servers do.
+    pub(crate) chain: String,
+    /// PKCS#8.
+    pub(crate) key: String,
+}
+
+impl Authority {
+    /// The root kept in `dir`, or a new one put there.
+    pub(crate) fn open(dir: &Path) -> Result<Authority, LabError> {
+        let (cert_path, key_path) = (dir.join("ca.pem"), dir.join("ca.key"));
+        if cert_path.exists() && key_path.exists() {
+            let pem = std::fs::read_to_string(&cert_path)?;
+            let key = KeyPair::from_pem(&std::fs::read_to_string(&key_path)?)?;
+            return Ok(Authority { issuer: Issuer::from_ca_cert_pem(&pem, key)?, pem });
+        }
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name("Contoso Lab Root CA");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        valid_for(&mut params, Duration::days(3650));
+        let pem = params.self_signed(&key)?.pem();
+        std::fs::write(&cert_path, &pem)?;
+        write_private(&key_path, &key.serialize_pem())?;
+        Ok(Authority { issuer: Issuer::new(params, key), pem })
+    }
+
+    /// The root certificate, PEM.
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A server certificate for these names; the first one is the subject.
+    pub(crate) fn issue(&self, names: &[String]) -> Result<Identity, LabError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(names.to_vec())?;
+        params.distinguished_name = name(names.first().map_or("lab", String::as_str));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        params.use_authority_key_identifier_extension = true;
+        valid_for(&mut params, Duration::days(365));
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Identity { chain: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
+fn name(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::OrganizationName, "Contoso");
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+/// From yesterday on, so that a client whose clock is a little behind still trusts it.
+fn valid_for(params: &mut CertificateParams, time: Duration) {
+    let now = OffsetDateTime::now_utc();
+    params.not_before = now - Duration::days(1);
+    params.not_after = now + time;
+}
+
+/// Writes a file only its owner can read.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}

@@ -1,0 +1,162 @@
+//! The initiator: answers a challenge. `[MS-NLMP]` §3.1.5.
+
+use super::Mode;
+use super::crypto::{NtHash, hmac_md5, rc4};
+use super::keys::SigningKeys;
+use super::message::{
+    AV_FLAG_MIC, Authenticate, Challenge, Flags, NtlmError, TargetInfo, av, negotiate_bytes, set_mic, without_mic,
+};
+use zeroize::Zeroizing;
+
+/// Who logs on.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// User name, or a whole UPN with an empty domain.
+    pub user: String,
+    /// NetBIOS domain; empty with a UPN.
+    pub domain: String,
+    /// Name of this machine, as administrators read it in their logs.
+    pub workstation: String,
+    /// Hash of the password.
+    pub nt_hash: NtHash,
+}
+
+/// Randomness, handed in.
+pub struct Entropy {
+    /// Client challenge.
+    pub client_challenge: [u8; 8],
+    /// Session key to send.
+    pub session_key: [u8; 16],
+}
+
+/// An answered challenge.
+#[derive(Debug)]
+pub struct Answered {
+    /// AUTHENTICATE.
+    pub message: Vec<u8>,
+    /// Keys for the messages that follow.
+    pub keys: SigningKeys,
+}
+
+const CONNECTION_FLAGS: u32 = Flags::UNICODE
+    | Flags::REQUEST_TARGET
+    | Flags::SIGN
+    | Flags::NTLM
+    | Flags::ALWAYS_SIGN
+    | Flags::EXTENDED_SESSION_SECURITY
+    | Flags::TARGET_INFO
+    | Flags::VERSION
+    | Flags::KEY_128
+    | Flags::KEY_EXCHANGE
+    | Flags::KEY_56;
+
+const DATAGRAM_FLAGS: u32 = Flags::UNICODE
+    | Flags::REQUEST_TARGET
+    | Flags::SIGN
+    | Flags::DATAGRAM
+    | Flags::NTLM
+    | Flags::ALWAYS_SIGN
+    | Flags::EXTENDED_SESSION_SECURITY
+    | Flags::IDENTIFY
+    | Flags::TARGET_INFO
+    | Flags::VERSION
+    | Flags::KEY_128
+    | Flags::KEY_EXCHANGE;
+
+/// NEGOTIATE, for [`Mode::Connection`].
+pub fn negotiate() -> Vec<u8> {
+    negotiate_bytes(CONNECTION_FLAGS)
+}
+
+/// Answers a CHALLENGE. `filetime` is the time, 100 ns since 1601, for servers that send none. When the server sends its
+/// time, the messages are protected by an integrity code, for which `negotiate` is needed as sent.
+pub fn answer(
+    mode: Mode,
+    negotiate: Option<&[u8]>,
+    challenge: &[u8],
+    credentials: &Credentials,
+    entropy: &Entropy,
+    filetime: u64,
+) -> Result<Answered, NtlmError> {
+    let parsed = Challenge::parse(challenge)?;
+    let wanted = check_flags(mode, parsed.flags)?;
+    let server_time = parsed.target_info.get(av::TIMESTAMP).and_then(|v| v.try_into().ok()).map(u64::from_le_bytes);
+    let mut info = parsed.target_info.clone();
+    if server_time.is_some() {
+        info = with_mic_flag(&info);
+    }
+    let response_key = credentials.nt_hash.response_key(&credentials.user, &credentials.domain);
+    let blob = response_blob(server_time.unwrap_or(filetime), &entropy.client_challenge, &info);
+    let proof = hmac_md5(&response_key[..], &[&parsed.server_challenge, &blob]);
+    let session_base_key = Zeroizing::new(hmac_md5(&response_key[..], &[&proof]));
+    let exported = Zeroizing::new(entropy.session_key);
+    let mut encrypted = entropy.session_key;
+    rc4(&session_base_key, &mut encrypted);
+
+    let message = Authenticate {
+        flags: Flags(wanted),
+        lm_response: lm_response(&response_key[..], &parsed.server_challenge, entropy, server_time.is_some()),
+        nt_response: [&proof[..], &blob].concat(),
+        domain: credentials.domain.clone(),
+        user: credentials.user.clone(),
+        workstation: credentials.workstation.clone(),
+        session_key: encrypted.to_vec(),
+        mic: server_time.is_some().then_some([0; 16]),
+    };
+    let mut bytes = message.to_bytes();
+    if server_time.is_some() {
+        let mic = hmac_md5(&exported[..], &[negotiate.unwrap_or_default(), challenge, &without_mic(&bytes)]);
+        set_mic(&mut bytes, &mic);
+    }
+    Ok(Answered { message: bytes, keys: SigningKeys::derive(&exported, mode) })
+}
+
+/// Flags for the answer; what the server must offer for us to go on is checked.
+fn check_flags(mode: Mode, offered: Flags) -> Result<u32, NtlmError> {
+    let needed = [
+        (Flags::UNICODE, "Unicode"),
+        (Flags::NTLM, "NTLM"),
+        (Flags::EXTENDED_SESSION_SECURITY, "extended session security"),
+        (Flags::KEY_EXCHANGE, "key exchange"),
+        (Flags::KEY_128, "128-bit keys"),
+    ];
+    if let Some((_, name)) = needed.into_iter().find(|(flag, _)| !offered.has(*flag)) {
+        return Err(NtlmError::Lacks(name));
+    }
+    match mode {
+        Mode::Datagram if !offered.has(Flags::DATAGRAM) => Err(NtlmError::Lacks("the connectionless form")),
+        Mode::Datagram if !offered.has(Flags::SIGN) => Err(NtlmError::Lacks("signatures")),
+        Mode::Datagram => Ok(DATAGRAM_FLAGS & (offered.0 | Flags::REQUEST_TARGET | Flags::VERSION)),
+        Mode::Connection => Ok(CONNECTION_FLAGS & (offered.0 | Flags::REQUEST_TARGET | Flags::VERSION)),
+    }
+}
+
+fn with_mic_flag(info: &TargetInfo) -> TargetInfo {
+    if info.get(av::FLAGS).is_some() {
+        // The pair is the server's; it is left alone, since the answer has to repeat it.
+        return info.clone();
+    }
+    let mut info = info.clone();
+    info.push(av::FLAGS, &AV_FLAG_MIC.to_le_bytes());
+    info
+}
+
+/// What the proof covers besides the server's challenge: NTLMv2_CLIENT_CHALLENGE, §2.2.2.7.
+fn response_blob(filetime: u64, client_challenge: &[u8; 8], info: &TargetInfo) -> Vec<u8> {
+    let mut blob = vec![1, 1, 0, 0, 0, 0, 0, 0];
+    blob.extend_from_slice(&filetime.to_le_bytes());
+    blob.extend_from_slice(client_challenge);
+    blob.extend_from_slice(&[0; 4]);
+    blob.extend_from_slice(info.as_bytes());
+    blob.extend_from_slice(&[0; 4]);
+    blob
+}
+
+/// LMv2, or zeros when the server sends its time (then it must not be sent), §3.1.5.1.2.
+fn lm_response(response_key: &[u8], server_challenge: &[u8; 8], entropy: &Entropy, zeros: bool) -> Vec<u8> {
+    if zeros {
+        return vec![0; 24];
+    }
+    let proof = hmac_md5(response_key, &[server_challenge, &entropy.client_challenge]);
+    [&proof[..], &entropy.client_challenge].concat()
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Format, lints, every test (those that need real counterparts included), then one line: N passed, N failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+passed=0
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+step() { # name, command…
+  local name=$1
+  shift
+  printf '== %s\n' "$name"
+  if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); printf 'FAILED: %s\n' "$name"; fi
+}
+
+tests() { # name, cargo test arguments…
+  local name=$1 status
+  shift
+  printf '== %s\n' "$name"
+  cargo test --locked "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. (ok|ignored)|running [0-9]+ tests?|)$'
+  status=${PIPESTATUS[0]}
+  while read -r ok bad; do
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+  done < <(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed.*/\1 \2/p' "$log")
+  if [ "$status" != 0 ] && ! grep -q 'test result: FAILED' "$log"; then
+    failed=$((failed + 1))
+    printf 'FAILED: %s did not build or run\n' "$name"
+  fi
+}
+
+step "format" cargo fmt --all --check
+step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+step "house rules" cargo run --locked --quiet -p xtask -- tidy
+tests "tests" --workspace --all-targets
+tests "documentation examples" --workspace --doc
+tests "real counterparts" --workspace --tests -- --ignored --test-threads=1
+
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]
