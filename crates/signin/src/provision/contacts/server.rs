@@ -1,0 +1,123 @@
+//! The contact list, as the server answers for it: subscription, changes, deltas to every endpoint.
+//! `[MS-SIP]` §3.7.
+
+use super::message::{CONTENT_TYPE, SoapRequest, read_soap, write_delta, write_group_added, write_list};
+use super::{ContactList, Edit};
+use crate::directory::ChangeError;
+use crate::name::Aor;
+use crate::provision::presence::message::{Conflict, FAULT, write_conflicts};
+use crate::provision::request::Request;
+use crate::provision::server::{
+    Answer, Caller, Notice, Provision, bad_document, forbidden, not_acceptable, not_implemented, too_large, unavailable,
+};
+use crate::provision::subscription::{Package, Subject};
+use crate::reply::{Diagnostics, Reply};
+use std::sync::Arc;
+
+impl Provision {
+    /// SUBSCRIBE, first or again: the whole list.
+    pub(in crate::provision) async fn subscribe_contacts(&self, caller: &Caller, request: &Request) -> Answer {
+        if !request.accepts(CONTENT_TYPE) {
+            return not_acceptable(CONTENT_TYPE).into();
+        }
+        let list = match self.directory.contacts(&caller.aor).await {
+            Ok(list) => list,
+            Err(error) => return unavailable(&error).into(),
+        };
+        let subject = Subject::Contacts { told: list.delta_num };
+        self.settle_subscription(caller, request, subject, |_, _| (CONTENT_TYPE.to_owned(), write_list(&list)))
+    }
+
+    /// SERVICE with SOAP: a change of the list, or something that is not offered.
+    pub(in crate::provision) async fn change_contacts(
+        &self,
+        caller: &Caller,
+        request: &Request,
+        to_self: bool,
+    ) -> Answer {
+        let change = match read_soap(&request.body) {
+            Ok(SoapRequest::Change(change)) => change,
+            Ok(SoapRequest::Other(name)) => return not_implemented(&format!("{name} is not offered here.")).into(),
+            Err(error) => return bad_document(&error).into(),
+        };
+        if !to_self {
+            return forbidden("Only the user may change a contact list.").into();
+        }
+        let given = change.delta_num.unwrap_or(0);
+        let adds_group = matches!(change.edit, Edit::AddGroup { .. });
+        let before = match self.directory.contacts(&caller.aor).await {
+            Ok(before) => before,
+            Err(error) => return unavailable(&error).into(),
+        };
+        match self.directory.change_contacts(&caller.aor, change).await {
+            Ok(after) => {
+                let new_group = after.groups.iter().find(|group| before.group(group.id).is_none());
+                let reply = match new_group {
+                    Some(group) if adds_group => {
+                        Reply::ok().with_body(super::message::SOAP, write_group_added(group.id))
+                    }
+                    _ => Reply::ok(),
+                };
+                Answer { reply: Some(reply), notices: self.tell_of_contacts(&caller.aor, &before, &after) }
+            }
+            Err(ChangeError::WrongDelta { current }) => self.out_of_step(caller, given, current).await,
+            Err(ChangeError::Invalid(reason)) => {
+                Reply::new(400, "Bad Request").because(Diagnostics::internal(4000, reason)).into()
+            }
+            Err(ChangeError::TooLarge(reason)) => too_large(&reason).into(),
+            Err(ChangeError::Directory(error)) => unavailable(&error).into(),
+        }
+    }
+
+    /// The client believes in another version than there is. It does not repair itself on an error, so it gets the
+    /// whole list with it.
+    async fn out_of_step(&self, caller: &Caller, version: u32, current: u32) -> Answer {
+        let fault = write_conflicts(&[Conflict { index: 1, version, current }]);
+        let reply = Reply::new(409, "Conflict")
+            .because(Diagnostics::internal(2141, format!("The contact list is at version {current}, not {version}.")))
+            .with_body(FAULT, fault);
+        let notices = match self.directory.contacts(&caller.aor).await {
+            Ok(list) => {
+                let document: Arc<str> = write_list(&list).into();
+                let now = self.surroundings.now().since_start;
+                let mut live = self.live.lock();
+                let ids = live.own_dialogs(&caller.aor, Package::Contacts);
+                let mut notices = Vec::new();
+                for id in ids {
+                    let Some(dialog) = live.dialogs.get_mut(&id).filter(|d| *d.epid == *caller.epid) else { continue };
+                    dialog.subject = Subject::Contacts { told: list.delta_num };
+                    notices.push(dialog.notify(now, CONTENT_TYPE, Arc::clone(&document)));
+                }
+                notices
+            }
+            Err(_) => Vec::new(),
+        };
+        Answer { reply: Some(reply), notices }
+    }
+
+    /// Tells every endpoint of the user. One that is at the version before gets the difference; one that missed
+    /// something, because two endpoints wrote at once, gets the whole list.
+    pub fn tell_of_contacts(&self, aor: &Aor, before: &ContactList, after: &ContactList) -> Vec<Notice> {
+        let now = self.surroundings.now().since_start;
+        let follows = before.delta_num.checked_add(1) == Some(after.delta_num);
+        let delta: Arc<str> = write_delta(before, after).into();
+        let mut list: Option<Arc<str>> = None;
+        let mut live = self.live.lock();
+        let mut notices = Vec::new();
+        for id in live.own_dialogs(aor, Package::Contacts) {
+            let Some(dialog) = live.dialogs.get_mut(&id) else { continue };
+            let Subject::Contacts { told } = &mut dialog.subject else { continue };
+            if *told >= after.delta_num {
+                continue;
+            }
+            let document = if follows && *told == before.delta_num {
+                Arc::clone(&delta)
+            } else {
+                Arc::clone(list.get_or_insert_with(|| write_list(after).into()))
+            };
+            *told = after.delta_num;
+            notices.push(dialog.notify(now, CONTENT_TYPE, document));
+        }
+        notices
+    }
+}

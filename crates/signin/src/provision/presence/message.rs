@@ -1,0 +1,514 @@
+//! The documents of presence: categories, publication, one's own data, containers, subscribers, faults.
+//! `[MS-PRES]` §2.2.2.
+//!
+//! What is published is kept and passed on as text; only `state` is looked into, because the server aggregates it.
+
+use super::aggregation::{Activity, State, StateKind};
+use crate::name::Aor;
+use crate::provision::fragment::{self, FragmentError};
+use crate::xml::{Element, XmlError, escape};
+use std::fmt::Write;
+
+/// Content type of one's own presence, and of the answer to a publication.
+pub const OWN_PRESENCE: &str = "application/vnd-microsoft-roaming-self+xml";
+/// Content type of the presence of one user.
+pub const CATEGORIES: &str = "application/msrtc-event-categories+xml";
+/// Content type of a publication.
+pub const PUBLISH: &str = "application/msrtc-category-publish+xml";
+/// Content type of a change of containers.
+pub const SET_CONTAINERS: &str = "application/msrtc-setcontainermembers+xml";
+/// Content type of the acknowledgement of a subscriber.
+pub const SET_SUBSCRIBERS: &str = "application/msrtc-presence-setsubscriber+xml";
+/// Content type of a fault.
+pub const FAULT: &str = "application/msrtc-fault+xml";
+
+/// Why a document is not what it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PresenceError {
+    /// Not XML we read.
+    #[error(transparent)]
+    Xml(#[from] XmlError),
+    /// Another document than expected.
+    #[error("the document is a {0:?}")]
+    Unexpected(String),
+    /// An element or attribute that has to be there is missing or makes no sense.
+    #[error("{0} is missing or makes no sense")]
+    Missing(&'static str),
+    /// A value that cannot be kept.
+    #[error("a published value: {0}")]
+    Value(#[from] FragmentError),
+}
+
+/// Reads a document whose root has this name.
+pub(crate) fn root_named(bytes: &[u8], name: &str) -> Result<Element, PresenceError> {
+    let root = Element::parse(bytes)?;
+    if root.name == name { Ok(root) } else { Err(PresenceError::Unexpected(root.name)) }
+}
+
+/// How long a publication lives. `[MS-PRES]` §2.2.2.5.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpireType {
+    /// Until it is deleted.
+    Static,
+    /// As long as the endpoint that published it is signed in.
+    Endpoint,
+    /// As long as any endpoint of the user is signed in.
+    User,
+    /// For so many seconds.
+    Time(u32),
+}
+
+impl ExpireType {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ExpireType::Static => "static",
+            ExpireType::Endpoint => "endpoint",
+            ExpireType::User => "user",
+            ExpireType::Time(_) => "time",
+        }
+    }
+}
+
+/// One operation of a publication.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// Name of the category.
+    pub category: String,
+    /// Number chosen by the publisher.
+    pub instance: u32,
+    /// 0 to 32767.
+    pub container: u16,
+    /// The version it replaces; 0 when there is none.
+    pub version: u32,
+    /// How long it lives.
+    pub expire: ExpireType,
+    /// The value, or `None` to delete.
+    pub value: Option<Value>,
+}
+
+/// A published value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value {
+    /// The element, standing alone. Empty when a category is published without one.
+    pub xml: String,
+    /// What it says, when it is a `state`.
+    pub state: Option<State>,
+}
+
+/// Reads a publication: whose, and its operations in order.
+pub fn read_publish(bytes: &[u8]) -> Result<(Aor, Vec<Publish>), PresenceError> {
+    let root = root_named(bytes, "publish")?;
+    let publications = root.child("publications").ok_or(PresenceError::Missing("publications"))?;
+    let owner = publications.attribute("uri").and_then(|uri| uri.parse().ok());
+    let owner = owner.ok_or(PresenceError::Missing("publications/@uri"))?;
+    let mut operations = Vec::new();
+    for publication in publications.all("publication") {
+        operations.push(read_publication(bytes, &[&root, publications], publication)?);
+    }
+    if operations.is_empty() {
+        return Err(PresenceError::Missing("publication"));
+    }
+    Ok((owner, operations))
+}
+
+fn read_publication(document: &[u8], around: &[&Element], publication: &Element) -> Result<Publish, PresenceError> {
+    let category = publication.attribute("categoryName").filter(|name| is_category_name(name));
+    let instance = number(publication, "instance").ok_or(PresenceError::Missing("publication/@instance"))?;
+    let container = number(publication, "container").filter(|id: &u16| *id <= 32_767);
+    let expires: Option<u32> = number(publication, "expires");
+    let expire = match publication.attribute("expireType").unwrap_or("endpoint") {
+        "static" => ExpireType::Static,
+        "endpoint" => ExpireType::Endpoint,
+        "user" => ExpireType::User,
+        "time" => ExpireType::Time(expires.unwrap_or(0)),
+        _ => return Err(PresenceError::Missing("publication/@expireType")),
+    };
+    let value = match publication.children.first() {
+        _ if expires == Some(0) => None,
+        None => Some(Value { xml: String::new(), state: None }),
+        Some(element) => {
+            let around: Vec<&Element> = around.iter().copied().chain([publication]).collect();
+            let state = (element.name == "state").then(|| read_state(element));
+            Some(Value { xml: fragment::cut(document, element, &around)?, state })
+        }
+    };
+    Ok(Publish {
+        category: category.ok_or(PresenceError::Missing("publication/@categoryName"))?.to_owned(),
+        instance,
+        container: container.ok_or(PresenceError::Missing("publication/@container"))?,
+        version: number(publication, "version").unwrap_or(0),
+        expire,
+        value,
+    })
+}
+
+/// Category names are short and plain; they come back in every document.
+pub(crate) fn is_category_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b))
+}
+
+fn number<T: std::str::FromStr>(element: &Element, attribute: &str) -> Option<T> {
+    element.attribute(attribute)?.trim().parse().ok()
+}
+
+/// What a `state` element says.
+pub fn read_state(state: &Element) -> State {
+    let activity = |activity: &Element| Activity {
+        token: activity.attribute("token").unwrap_or_default().to_owned(),
+        custom: activity
+            .all("custom")
+            .map(|custom| (custom.attribute("LCID").unwrap_or_default().to_owned(), custom.trimmed().to_owned()))
+            .collect(),
+        lowest: number(activity, "minAvailability").unwrap_or(0),
+        highest: number(activity, "maxAvailability").unwrap_or(u32::MAX),
+    };
+    State {
+        kind: StateKind::from_type(state.attribute("type").unwrap_or_default()),
+        manual: state.attribute("manual") == Some("true"),
+        availability: state.child("availability").and_then(|a| a.trimmed().parse().ok()),
+        activities: state.all("activity").map(activity).collect(),
+    }
+}
+
+/// Writes the `state` element that an aggregation gave.
+pub fn write_aggregate(availability: u32, activity: Option<&Activity>) -> String {
+    let mut xml = format!(
+        "<state xmlns=\"http://schemas.microsoft.com/2006/09/sip/state\" \
+         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"aggregateState\">\
+         <availability>{availability}</availability>"
+    );
+    if let Some(activity) = activity {
+        xml.push_str("<activity");
+        if !activity.token.is_empty() {
+            let _ = write!(xml, " token=\"{}\"", escape(&activity.token));
+        }
+        if activity.lowest > 0 {
+            let _ = write!(xml, " minAvailability=\"{}\"", activity.lowest);
+        }
+        if activity.highest < u32::MAX {
+            let _ = write!(xml, " maxAvailability=\"{}\"", activity.highest);
+        }
+        xml.push('>');
+        for (lcid, text) in &activity.custom {
+            let _ = write!(xml, "<custom LCID=\"{}\">{}</custom>", escape(lcid), escape(text));
+        }
+        xml.push_str("</activity>");
+    }
+    xml.push_str("</state>");
+    xml
+}
+
+/// Writes a publication.
+pub fn write_publish(owner: &Aor, operations: &[Publish]) -> String {
+    let mut xml = format!(
+        "<publish xmlns=\"http://schemas.microsoft.com/2006/09/sip/rich-presence\"><publications uri=\"{}\">",
+        escape(&owner.to_uri())
+    );
+    for operation in operations {
+        let _ = write!(
+            xml,
+            "<publication categoryName=\"{}\" instance=\"{}\" container=\"{}\" version=\"{}\" expireType=\"{}\"",
+            escape(&operation.category),
+            operation.instance,
+            operation.container,
+            operation.version,
+            operation.expire.as_str()
+        );
+        match (&operation.value, operation.expire) {
+            (None, _) => xml.push_str(" expires=\"0\"/>"),
+            (Some(value), ExpireType::Time(seconds)) => {
+                let _ = write!(xml, " expires=\"{seconds}\">{}</publication>", value.xml);
+            }
+            (Some(value), _) => {
+                let _ = write!(xml, ">{}</publication>", value.xml);
+            }
+        }
+    }
+    xml.push_str("</publications></publish>");
+    xml
+}
+
+/// One category instance as a client is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Category {
+    /// Its name.
+    pub name: String,
+    /// `None`: the category is empty (in this container, or everywhere).
+    pub instance: Option<u32>,
+    /// Only in one's own presence.
+    pub container: Option<u16>,
+    /// Only in one's own presence.
+    pub version: Option<u32>,
+    /// The value.
+    pub value: Option<Element>,
+}
+
+/// The categories of one user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Categories {
+    /// Whose.
+    pub aor: Aor,
+    /// In order.
+    pub categories: Vec<Category>,
+}
+
+impl Categories {
+    /// The availability in the aggregated state, or in the only state there is.
+    pub fn availability(&self) -> Option<u32> {
+        self.state().and_then(|state| state.availability)
+    }
+
+    /// The aggregated state, or else the first one.
+    pub fn state(&self) -> Option<State> {
+        let states = || self.categories.iter().filter(|c| c.name == "state").filter_map(|c| c.value.as_ref());
+        let aggregate = states().map(read_state).find(|state| state.kind == StateKind::Aggregate);
+        aggregate.or_else(|| states().next().map(read_state))
+    }
+
+    /// The display name on the contact card.
+    pub fn display_name(&self) -> Option<&str> {
+        let cards = self.categories.iter().filter(|c| c.name == "contactCard").filter_map(|c| c.value.as_ref());
+        let mut names = cards.filter_map(|card| card.path(&["identity", "name", "displayName"]));
+        names.next().map(Element::trimmed).filter(|name| !name.is_empty())
+    }
+}
+
+/// Reads a `categories` document.
+pub fn read_categories(bytes: &[u8]) -> Result<Categories, PresenceError> {
+    categories_of(&root_named(bytes, "categories")?)
+}
+
+fn categories_of(element: &Element) -> Result<Categories, PresenceError> {
+    let aor = element.attribute("uri").and_then(|uri| uri.parse().ok());
+    let category = |category: &Element| {
+        Some(Category {
+            name: category.attribute("name")?.to_owned(),
+            instance: number(category, "instance"),
+            container: number(category, "container"),
+            version: number(category, "version"),
+            value: category.children.first().cloned(),
+        })
+    };
+    Ok(Categories {
+        aor: aor.ok_or(PresenceError::Missing("categories/@uri"))?,
+        categories: element.all("category").filter_map(category).collect(),
+    })
+}
+
+/// Who belongs to a container. `[MS-PRES]` §2.2.2.2.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Member {
+    /// One user.
+    User(Aor),
+    /// Everybody in a domain.
+    Domain(String),
+    /// Everybody in this deployment.
+    SameEnterprise,
+    /// Everybody in a federated one.
+    Federated,
+    /// Everybody at a public provider.
+    PublicCloud,
+    /// Everybody.
+    Everyone,
+}
+
+impl Member {
+    /// Reads `type` and `value`.
+    pub fn read(element: &Element) -> Option<Member> {
+        let value = element.attribute("value").map(str::trim).filter(|value| !value.is_empty());
+        match element.attribute("type")? {
+            "user" => value?.parse().ok().map(Member::User),
+            "domain" => value.map(|domain| Member::Domain(domain.to_ascii_lowercase())),
+            "sameEnterprise" => Some(Member::SameEnterprise),
+            "federated" => Some(Member::Federated),
+            "publicCloud" => Some(Member::PublicCloud),
+            "everyone" => Some(Member::Everyone),
+            _ => None,
+        }
+    }
+
+    /// Its attributes: ` type="…"`, and ` value="…"` where there is one.
+    pub fn attributes(&self) -> String {
+        match self {
+            Member::User(aor) => format!(" type=\"user\" value=\"{}\"", escape(aor.as_str())),
+            Member::Domain(domain) => format!(" type=\"domain\" value=\"{}\"", escape(domain)),
+            Member::SameEnterprise => " type=\"sameEnterprise\"".to_owned(),
+            Member::Federated => " type=\"federated\"".to_owned(),
+            Member::PublicCloud => " type=\"publicCloud\"".to_owned(),
+            Member::Everyone => " type=\"everyone\"".to_owned(),
+        }
+    }
+}
+
+/// A container as a client is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerEntry {
+    /// Its number.
+    pub id: u16,
+    /// Its version; 0 while it was never touched.
+    pub version: u32,
+    /// Members of the kinds known here.
+    pub members: Vec<Member>,
+}
+
+/// Somebody who added the user, and whether the user knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriberEntry {
+    /// Who.
+    pub aor: Aor,
+    /// How they are called.
+    pub display_name: String,
+    /// Whether the user acknowledged it.
+    pub acknowledged: bool,
+}
+
+/// One's own presence, as far as it was told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnPresence {
+    /// Every category instance; `None` when the document does not speak of categories.
+    pub categories: Option<Categories>,
+    /// Containers.
+    pub containers: Vec<ContainerEntry>,
+    /// Subscribers.
+    pub subscribers: Vec<SubscriberEntry>,
+}
+
+/// Reads a `roamingData` document.
+pub fn read_own_presence(bytes: &[u8]) -> Result<OwnPresence, PresenceError> {
+    let root = root_named(bytes, "roamingData")?;
+    let container = |container: &Element| {
+        Some(ContainerEntry {
+            id: number(container, "id")?,
+            version: number(container, "version").unwrap_or(0),
+            members: container.all("member").filter_map(Member::read).collect(),
+        })
+    };
+    let subscriber = |subscriber: &Element| {
+        Some(SubscriberEntry {
+            aor: subscriber.attribute("user")?.parse().ok()?,
+            display_name: subscriber.attribute("displayName").unwrap_or_default().to_owned(),
+            acknowledged: subscriber.attribute("acknowledged") == Some("true"),
+        })
+    };
+    let below = |parent: &'static str, name: &'static str| root.all(parent).flat_map(move |element| element.all(name));
+    Ok(OwnPresence {
+        categories: root.child("categories").map(categories_of).transpose()?,
+        containers: below("containers", "container").filter_map(container).collect(),
+        subscribers: below("subscribers", "subscriber").filter_map(subscriber).collect(),
+    })
+}
+
+/// Writes the request for all of one's own presence. `[MS-PRES]` §4.4.1.
+pub fn write_roaming_list() -> &'static str {
+    "<roamingList xmlns=\"http://schemas.microsoft.com/2006/09/sip/roaming-self\"><roaming type=\"categories\"/>\
+     <roaming type=\"containers\"/><roaming type=\"subscribers\"/></roamingList>"
+}
+
+/// Reads which parts of one's own presence are asked for.
+pub fn read_roaming_list(bytes: &[u8]) -> Result<Vec<String>, PresenceError> {
+    let root = root_named(bytes, "roamingList")?;
+    let asked = root.children.iter().filter(|c| c.name == "roaming" || c.name == "roamingEx");
+    Ok(asked.filter_map(|c| c.attribute("type")).map(str::to_owned).collect())
+}
+
+/// A change of one container. `[MS-PRES]` §3.5.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerChange {
+    /// Which.
+    pub id: u16,
+    /// The version it is based on.
+    pub version: u32,
+    /// Whom to add (`true`) or to remove, in order.
+    pub members: Vec<(bool, Member)>,
+}
+
+/// Reads a change of containers.
+pub fn read_set_containers(bytes: &[u8]) -> Result<Vec<ContainerChange>, PresenceError> {
+    let root = root_named(bytes, "setContainerMembers")?;
+    let mut changes: Vec<ContainerChange> = Vec::new();
+    for container in root.all("container") {
+        let id = number(container, "id").filter(|id: &u16| *id <= 32_767);
+        let id = id.ok_or(PresenceError::Missing("container/@id"))?;
+        if changes.iter().any(|change| change.id == id) {
+            return Err(PresenceError::Missing("container/@id (each only once)"));
+        }
+        let version = number(container, "version").ok_or(PresenceError::Missing("container/@version"))?;
+        let mut members = Vec::new();
+        for element in container.all("member") {
+            let member = Member::read(element).ok_or(PresenceError::Missing("member"))?;
+            match element.attribute("action") {
+                Some("add") => members.push((true, member)),
+                Some("remove") => members.push((false, member)),
+                _ => return Err(PresenceError::Missing("member/@action")),
+            }
+        }
+        changes.push(ContainerChange { id, version, members });
+    }
+    if changes.is_empty() { Err(PresenceError::Missing("container")) } else { Ok(changes) }
+}
+
+/// Writes a change of containers.
+pub fn write_set_containers(changes: &[ContainerChange]) -> String {
+    let mut xml =
+        String::from("<setContainerMembers xmlns=\"http://schemas.microsoft.com/2006/09/sip/container-management\">");
+    for change in changes {
+        let _ = write!(xml, "<container id=\"{}\" version=\"{}\">", change.id, change.version);
+        for (add, member) in &change.members {
+            let action = if *add { "add" } else { "remove" };
+            let _ = write!(xml, "<member action=\"{action}\"{}/>", member.attributes());
+        }
+        xml.push_str("</container>");
+    }
+    xml.push_str("</setContainerMembers>");
+    xml
+}
+
+/// Reads the acknowledgement of exactly one subscriber. `[MS-PRES]` §3.6.
+pub fn read_set_subscriber(bytes: &[u8]) -> Result<Aor, PresenceError> {
+    let root = root_named(bytes, "setSubscribers")?;
+    let mut subscribers = root.all("subscriber");
+    let (Some(subscriber), None) = (subscribers.next(), subscribers.next()) else {
+        return Err(PresenceError::Missing("subscriber (exactly one)"));
+    };
+    if subscriber.attribute("acknowledged") != Some("true") {
+        return Err(PresenceError::Missing("subscriber/@acknowledged"));
+    }
+    let aor = subscriber.attribute("user").and_then(|user| user.parse().ok());
+    aor.ok_or(PresenceError::Missing("subscriber/@user"))
+}
+
+/// An operation whose version is not the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conflict {
+    /// Position in the request, the first is 1.
+    pub index: usize,
+    /// The version the request gave.
+    pub version: u32,
+    /// The version that is current.
+    pub current: u32,
+}
+
+/// Writes the fault of a 409. `[MS-PRES]` §2.2.2.10.
+pub fn write_conflicts(conflicts: &[Conflict]) -> String {
+    let mut xml = String::from("<Fault><Faultcode>Client.BadCall.WrongDelta</Faultcode><details>");
+    for Conflict { index, version, current } in conflicts {
+        let _ = write!(xml, "<operation index=\"{index}\" version=\"{version}\" curVersion=\"{current}\"/>");
+    }
+    xml.push_str("</details></Fault>");
+    xml
+}
+
+/// Reads the fault of a 409.
+pub fn read_conflicts(bytes: &[u8]) -> Result<Vec<Conflict>, PresenceError> {
+    let root = root_named(bytes, "Fault")?;
+    let details = root.child("details").ok_or(PresenceError::Missing("details"))?;
+    let conflict = |operation: &Element| {
+        Some(Conflict {
+            index: number(operation, "index")?,
+            version: number(operation, "version").unwrap_or(0),
+            current: number(operation, "curVersion")?,
+        })
+    };
+    Ok(details.all("operation").filter_map(conflict).collect())
+}
