@@ -1,1 +1,568 @@
+//! The client's half: what is asked for after the 200 to REGISTER, and what was learnt from it.
+//!
+//! No document fixes the order; the dependencies do. First, together: settings, contact list, own presence. Then,
+//! together: the dial plan, the presence of the contacts, one's own first publication. Nothing here can undo the
+//! sign-in: whatever fails is a remark. Documents are taken from the answers themselves (piggybacked); `[MS-SIP]` §3.5.
 
+use super::contacts::message::{self as contact_list, ContactDocument};
+use super::contacts::{Contact, ContactList};
+use super::presence::aggregation::{AVAILABLE, Activity, describe};
+use super::presence::batch::{self, read_presence, write_batch};
+use super::presence::message::{
+    self as documents, Categories, Conflict, ExpireType, OwnPresence, Publish, Value, read_conflicts,
+    read_own_presence, write_publish, write_roaming_list,
+};
+use super::settings::location_profile::{self, Choice, ProfileUri};
+use super::settings::message as provisioning;
+use super::subscription::Package;
+use crate::directory::{DialPlan, Properties};
+use crate::io::Pending;
+use crate::name::Aor;
+use crate::report::{Event, Step};
+use crate::xml::escape;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+
+/// Sends requests of the signed-in endpoint. Whoever implements it adds what every request has (Via, From, To, Call-ID,
+/// CSeq, Contact, Max-Forwards), signs, checks signatures and authenticates again when asked to.
+pub trait Session: Send {
+    /// Sends all of them without waiting in between, each outside a dialog, and gives their final answers in the same
+    /// order.
+    fn exchange(&mut self, requests: Vec<Request>) -> Pending<'_, Vec<Result<Response, SessionError>>>;
+}
+
+/// A request to be sent. To is the same as the Request-URI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `SUBSCRIBE` or `SERVICE`.
+    pub method: &'static str,
+    /// Request-URI.
+    pub uri: String,
+    /// Further headers, in order.
+    pub headers: Vec<(&'static str, String)>,
+    /// Content type and body.
+    pub body: Option<(&'static str, String)>,
+}
+
+/// A final answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// Status code.
+    pub code: u16,
+    /// Reason phrase.
+    pub reason: String,
+    /// Headers, in order.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    /// Copies an answer out of the bytes it came in. A request is none.
+    pub fn of(message: &sip::Message<'_>) -> Option<Response> {
+        let sip::StartLine::Response { code, reason } = message.start() else { return None };
+        let headers = message.headers().iter().map(|h| (h.spelling.to_owned(), h.unfolded().into_owned())).collect();
+        Some(Response { code, reason: reason.to_owned(), headers, body: message.body().to_vec() })
+    }
+
+    /// The first value of a header, its name compared without case and in its long form.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let wanted = sip::Name::from_spelling(name);
+        let is = |spelling: &str| {
+            spelling.eq_ignore_ascii_case(name)
+                || (wanted != sip::Name::Other && sip::Name::from_spelling(spelling) == wanted)
+        };
+        self.headers.iter().find(|(spelling, _)| is(spelling)).map(|(_, value)| value.as_str())
+    }
+
+    /// Status, reason phrase, and what the server says about it.
+    fn in_words(&self) -> String {
+        let said = self.header("ms-diagnostics").or_else(|| self.header("ms-diagnostics-public"));
+        match said {
+            Some(said) => format!("{} {} ({said})", self.code, self.reason),
+            None => format!("{} {}", self.code, self.reason),
+        }
+    }
+}
+
+/// A request had no final answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SessionError(pub String);
+
+/// Who signed in, and what the server said it can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The user.
+    pub aor: Aor,
+    /// The endpoint.
+    pub epid: String,
+    /// UUID of the device, as text.
+    pub instance: String,
+    /// Name of the machine, shown to nobody but the user.
+    pub machine: String,
+    /// `Allow-Events` of the 200 to REGISTER, split; empty when there was none: then everything is tried.
+    pub allow_events: Vec<String>,
+    /// `Supported: adhoclist` was in the 200: presence may be asked for in batches.
+    pub batches: bool,
+}
+
+impl Endpoint {
+    fn allows(&self, package: Package) -> bool {
+        self.allow_events.is_empty()
+            || self.allow_events.iter().any(|event| event.trim().eq_ignore_ascii_case(package.event()))
+    }
+}
+
+/// What the client wants to be seen as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appearance {
+    /// Publish nothing: others see no difference.
+    Unseen,
+    /// Publish this availability as the user's choice.
+    As(u32),
+}
+
+impl Default for Appearance {
+    fn default() -> Appearance {
+        Appearance::As(AVAILABLE)
+    }
+}
+
+/// Presence of one contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContactPresence {
+    /// Who.
+    pub aor: Aor,
+    /// Display name on the contact card.
+    pub name: Option<String>,
+    /// As in `[MS-PRES]`, for example 6500; `None` when the server told nothing.
+    pub availability: Option<u32>,
+    /// Token or words for what they are doing.
+    pub activity: Option<String>,
+}
+
+/// Everything learnt after the sign-in. What could not be learnt is absent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settled {
+    /// Provisioning groups by name.
+    pub settings: BTreeMap<String, Properties>,
+    /// The dial plan.
+    pub dial_plan: Option<DialPlan>,
+    /// The contact list.
+    pub contacts: Option<ContactList>,
+    /// Own categories, containers, subscribers.
+    pub own: Option<OwnPresence>,
+    /// Presence of the contacts, in the order of the answer.
+    pub presence: Vec<ContactPresence>,
+    /// The first publication was taken.
+    pub published: bool,
+}
+
+/// Groups asked for. `[MS-SIPREGE]` §2.2.2.4; without the grammars, which only the desktop client can use.
+pub const WANTED_GROUPS: &[&str] = &[
+    "ServerConfiguration",
+    "meetingPolicy",
+    "ucPolicy",
+    "userSetting",
+    "endpointConfiguration",
+    "locationPolicy",
+    "mediaConfiguration",
+    "presencePolicyV2",
+    "publicProviders",
+    "persistentChatConfiguration",
+    "mobilityPolicy",
+];
+
+/// Categories of contacts asked for.
+const WANTED_CATEGORIES: &[&str] = &["calendarData", "contactCard", "note", "state"];
+
+/// How many contacts get a line of their own in the evidence.
+const CONTACTS_SHOWN: usize = 20;
+
+/// Asks for settings, contacts and presence, and publishes one's own. Proof lines and remarks go to `tell`.
+pub async fn settle(
+    session: &mut dyn Session,
+    me: &Endpoint,
+    appearance: Appearance,
+    tell: &(dyn Fn(Event) + Send + Sync),
+) -> Settled {
+    let teller = Teller(tell);
+    let mut settled = Settled::default();
+
+    let mut first = Round::default();
+    first.add(me.allows(Package::Provisioning).then(|| settings_request(me)), Question::Settings);
+    first.add(me.allows(Package::Contacts).then(|| contacts_request(me)), Question::Contacts);
+    first.add(me.allows(Package::OwnPresence).then(|| own_presence_request(me)), Question::OwnPresence);
+    first.ask(session, &teller, &mut settled).await;
+
+    let mut second = Round::default();
+    second.add(Some(dial_plan_request(me)), Question::DialPlan);
+    second.add(presence_request(me, &settled, &teller), Question::Presence);
+    let publication = publication(me, appearance, &settled);
+    second.add(publication.as_ref().map(|operations| publish_request(me, operations)), Question::Publication);
+    second.ask(session, &teller, &mut settled).await;
+
+    if let (Some(mut operations), false, false) = (publication, settled.published, second.conflicts.is_empty()) {
+        for conflict in &second.conflicts {
+            if let Some(operation) = conflict.index.checked_sub(1).and_then(|at| operations.get_mut(at)) {
+                operation.version = conflict.current;
+            }
+        }
+        let mut again = Round::default();
+        again.add(Some(publish_request(me, &operations)), Question::Publication);
+        again.ask(session, &teller, &mut settled).await;
+        if !again.conflicts.is_empty() {
+            teller.remark("presence was not published: the server refused the versions it had told".to_owned());
+        }
+    }
+    settled
+}
+
+/// What a request asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Question {
+    Settings,
+    Contacts,
+    OwnPresence,
+    DialPlan,
+    Presence,
+    Publication,
+}
+
+impl Question {
+    fn subject(self) -> &'static str {
+        match self {
+            Question::Settings => "settings",
+            Question::Contacts => "contacts",
+            Question::OwnPresence => "own presence",
+            Question::DialPlan => "dial plan",
+            Question::Presence => "presence of contacts",
+            Question::Publication => "publication",
+        }
+    }
+}
+
+/// Requests that do not depend on each other.
+#[derive(Default)]
+struct Round {
+    requests: Vec<Request>,
+    questions: Vec<Question>,
+    /// Versions a publication had wrong.
+    conflicts: Vec<Conflict>,
+}
+
+impl Round {
+    fn add(&mut self, request: Option<Request>, question: Question) {
+        if let Some(request) = request {
+            self.requests.push(request);
+            self.questions.push(question);
+        }
+    }
+
+    async fn ask(&mut self, session: &mut dyn Session, teller: &Teller<'_>, settled: &mut Settled) {
+        if self.requests.is_empty() {
+            return;
+        }
+        let answers = session.exchange(std::mem::take(&mut self.requests)).await;
+        for (question, answer) in self.questions.clone().into_iter().zip(answers) {
+            let subject = question.subject();
+            match answer {
+                Err(error) => teller.remark(format!("{subject}: {error}")),
+                Ok(answer) => {
+                    if let Err(why) = self.learn(question, &answer, teller, settled) {
+                        teller.remark(format!("{subject}: {why}"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn learn(
+        &mut self,
+        question: Question,
+        answer: &Response,
+        teller: &Teller<'_>,
+        settled: &mut Settled,
+    ) -> Result<(), String> {
+        let accepted = (200..300).contains(&answer.code);
+        match question {
+            Question::DialPlan if !accepted => {
+                teller.evidence(format!("no dial plan: {}", answer.in_words()));
+                return Ok(());
+            }
+            Question::Publication if answer.code == 409 => {
+                self.conflicts = read_conflicts(&answer.body).map_err(|error| error.to_string())?;
+                return Ok(());
+            }
+            Question::Publication if accepted => {
+                settled.published = true;
+                teller.published(answer);
+                return Ok(());
+            }
+            _ if !accepted => return Err(format!("refused with {}", answer.in_words())),
+            _ if answer.body.is_empty() => return Err("the answer has no document".to_owned()),
+            _ => {}
+        }
+        let unreadable = |error: &dyn std::fmt::Display| format!("the answer cannot be read: {error}");
+        match question {
+            Question::Settings => {
+                settled.settings = provisioning::read_answer(&answer.body).map_err(|e| unreadable(&e))?;
+                teller.settings(&settled.settings);
+            }
+            Question::Contacts => match contact_list::read_document(&answer.body).map_err(|e| unreadable(&e))? {
+                ContactDocument::List(list) => {
+                    teller.contacts(&list);
+                    settled.contacts = Some(list);
+                }
+                ContactDocument::Delta(_) => return Err("the answer is a change, not the list".to_owned()),
+            },
+            Question::OwnPresence => {
+                let own = read_own_presence(&answer.body).map_err(|e| unreadable(&e))?;
+                teller.own_presence(&own);
+                settled.own = Some(own);
+            }
+            Question::DialPlan => {
+                let plan = location_profile::read(&answer.body).map_err(|e| unreadable(&e))?;
+                teller.evidence(format!("dial plan {}: {} rules", plan.name, plan.rules.len()));
+                settled.dial_plan = Some(plan);
+            }
+            Question::Presence => {
+                let content_type = answer.header("Content-Type").unwrap_or_default();
+                let document = read_presence(content_type, &answer.body).map_err(|e| unreadable(&e))?;
+                for entry in document.list.iter().filter(|entry| entry.state == "resubscribe") {
+                    let at = entry.pool_fqdn.as_deref().unwrap_or("their own server");
+                    teller.remark(format!("presence of {} has to be asked of {at}", entry.aor));
+                }
+                settled.presence = document.users.iter().map(contact_presence).collect();
+                teller.presence(&settled.presence);
+            }
+            Question::Publication => {}
+        }
+        Ok(())
+    }
+}
+
+/// A SUBSCRIBE with what all of them have.
+fn subscribe(me: &Endpoint, package: Package, accept: &str) -> Request {
+    Request {
+        method: "SUBSCRIBE",
+        uri: me.aor.to_uri(),
+        headers: vec![
+            ("Event", package.event().to_owned()),
+            ("Accept", accept.to_owned()),
+            ("Supported", "com.microsoft.autoextend".to_owned()),
+            ("Supported", "ms-benotify".to_owned()),
+            ("Proxy-Require", "ms-benotify".to_owned()),
+            ("Supported", "ms-piggyback-first-notify".to_owned()),
+        ],
+        body: None,
+    }
+}
+
+fn settings_request(me: &Endpoint) -> Request {
+    let mut request = subscribe(me, Package::Provisioning, provisioning::CONTENT_TYPE);
+    request.headers.push(("Expires", "0".to_owned()));
+    request.body = Some((provisioning::CONTENT_TYPE, provisioning::write_request(WANTED_GROUPS)));
+    request
+}
+
+fn contacts_request(me: &Endpoint) -> Request {
+    subscribe(me, Package::Contacts, contact_list::CONTENT_TYPE)
+}
+
+fn own_presence_request(me: &Endpoint) -> Request {
+    let mut request = subscribe(me, Package::OwnPresence, documents::OWN_PRESENCE);
+    request.body = Some((documents::OWN_PRESENCE, write_roaming_list().to_owned()));
+    request
+}
+
+fn dial_plan_request(me: &Endpoint) -> Request {
+    let uri = ProfileUri { aor: me.aor.clone(), choice: Choice::Assigned };
+    let headers = vec![("Accept", location_profile::CONTENT_TYPE.to_owned())];
+    Request { method: "SERVICE", uri: uri.to_string(), headers, body: None }
+}
+
+fn presence_request(me: &Endpoint, settled: &Settled, teller: &Teller<'_>) -> Option<Request> {
+    let contacts = settled.contacts.as_ref()?;
+    let watched: Vec<&Aor> = contacts.contacts.iter().filter(|c| c.subscribed).map(|c| &c.aor).collect();
+    if watched.is_empty() || !me.allows(Package::Presence) {
+        return None;
+    }
+    if !me.batches {
+        teller.remark("presence of contacts: the server takes no batched subscription, so it was not asked".to_owned());
+        return None;
+    }
+    let accept = "application/rlmi+xml, multipart/related, application/msrtc-event-categories+xml";
+    let mut request = subscribe(me, Package::Presence, accept);
+    request.headers.push(("Require", "adhoclist, categoryList".to_owned()));
+    request.headers.push(("Supported", "eventlist".to_owned()));
+    request.body = Some((batch::REQUEST, write_batch(&me.aor, watched, WANTED_CATEGORIES)));
+    Some(request)
+}
+
+fn publish_request(me: &Endpoint, operations: &[Publish]) -> Request {
+    let body = Some((documents::PUBLISH, write_publish(&me.aor, operations)));
+    Request { method: "SERVICE", uri: me.aor.to_uri(), headers: Vec::new(), body }
+}
+
+/// The first publication: the device, that somebody is at it, and the user's choice. Nothing without one's own
+/// presence, because the versions come from there.
+fn publication(me: &Endpoint, appearance: Appearance, settled: &Settled) -> Option<Vec<Publish>> {
+    let Appearance::As(availability) = appearance else { return None };
+    let own = settled.own.as_ref()?;
+    let device = device_number(&me.epid);
+    let machine = (device >> 4) | 0x3000_0000;
+    let version = |category: &str, instance: u32, container: u16| {
+        let known = own.categories.iter().flat_map(|own| &own.categories);
+        let mut found =
+            known.filter(|c| c.name == category && c.instance == Some(instance) && c.container == Some(container));
+        found.next().and_then(|category| category.version).unwrap_or(0)
+    };
+    let one = |category: &str, instance: u32, container: u16, expire: ExpireType, xml: String| Publish {
+        category: category.to_owned(),
+        instance,
+        container,
+        version: version(category, instance, container),
+        expire,
+        value: Some(Value { xml, state: None }),
+    };
+    let mut operations = vec![one("device", device, 2, ExpireType::Endpoint, device_xml(me))];
+    for container in [2, 3] {
+        let xml = state_xml("machineState", false, AVAILABLE);
+        operations.push(one("state", machine, container, ExpireType::Endpoint, xml));
+    }
+    for container in [2, 3] {
+        let xml = state_xml("userState", true, availability);
+        operations.push(one("state", USER_STATE, container, ExpireType::Static, xml));
+    }
+    Some(operations)
+}
+
+/// Instance of the state the user chose. `[MS-PRES]` §2.2.2.
+const USER_STATE: u32 = 0x2000_0000;
+
+/// The number an endpoint's publications are known by: its epid's first eight hexadecimal digits, or, of another kind
+/// of epid, a number that is as good.
+fn device_number(epid: &str) -> u32 {
+    let digits = epid.get(..8).unwrap_or(epid);
+    u32::from_str_radix(digits, 16)
+        .unwrap_or_else(|_| epid.bytes().fold(0x811c_9dc5, |hash, b| (hash ^ u32::from(b)).wrapping_mul(0x0100_0193)))
+}
+
+fn device_xml(me: &Endpoint) -> String {
+    format!(
+        "<device xmlns=\"http://schemas.microsoft.com/2006/09/sip/device\" endpointId=\"{}\">\
+         <capabilities preferred=\"false\" uri=\"{}\"><text capture=\"true\" render=\"true\" publish=\"false\"/>\
+         </capabilities><timezone>00:00:00+00:00</timezone><machineName>{}</machineName></device>",
+        escape(&me.instance),
+        escape(&me.aor.to_uri()),
+        escape(&me.machine)
+    )
+}
+
+fn state_xml(kind: &str, manual: bool, availability: u32) -> String {
+    format!(
+        "<state xmlns=\"http://schemas.microsoft.com/2006/09/sip/state\" manual=\"{manual}\" \
+         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"{kind}\">\
+         <availability>{availability}</availability><endpointLocation/></state>"
+    )
+}
+
+fn contact_presence(categories: &Categories) -> ContactPresence {
+    let state = categories.state();
+    let in_words = |activity: &Activity| match activity.custom.first() {
+        Some((_, text)) if activity.token.is_empty() => text.clone(),
+        _ => activity.token.clone(),
+    };
+    ContactPresence {
+        aor: categories.aor.clone(),
+        name: categories.display_name().map(str::to_owned),
+        availability: categories.availability(),
+        activity: state.as_ref().and_then(|s| s.activities.first()).map(in_words).filter(|text| !text.is_empty()),
+    }
+}
+
+/// Says what was learnt, in words with names and figures.
+struct Teller<'a>(&'a (dyn Fn(Event) + Send + Sync));
+
+impl Teller<'_> {
+    fn evidence(&self, line: String) {
+        (self.0)(Event::Evidence(Step::Settings, line));
+    }
+
+    fn remark(&self, line: String) {
+        (self.0)(Event::Remark(Step::Settings, line));
+    }
+
+    fn settings(&self, groups: &BTreeMap<String, Properties>) {
+        let values: usize = groups.values().map(BTreeMap::len).sum();
+        let names: Vec<&str> = groups.keys().map(String::as_str).collect();
+        self.evidence(format!("settings: {values} values in {} groups ({})", groups.len(), names.join(", ")));
+    }
+
+    fn contacts(&self, list: &ContactList) {
+        let (contacts, groups) = (list.contacts.len(), list.groups.len());
+        self.evidence(format!("contacts: {contacts} in {groups} groups (deltaNum {})", list.delta_num));
+    }
+
+    fn own_presence(&self, own: &OwnPresence) {
+        let categories = own.categories.as_ref().map_or(0, |own| own.categories.len());
+        let containers = own.containers.len();
+        self.evidence(format!("own presence: {categories} category instances, {containers} containers"));
+        for subscriber in own.subscribers.iter().filter(|subscriber| !subscriber.acknowledged) {
+            self.evidence(format!("{} added you to their contacts", subscriber.aor));
+        }
+    }
+
+    fn presence(&self, presence: &[ContactPresence]) {
+        for contact in presence.iter().take(CONTACTS_SHOWN) {
+            let activity = contact.activity.as_deref().map(|token| format!(", {token}")).unwrap_or_default();
+            self.evidence(match contact.availability {
+                Some(a) => format!("presence: {} {} ({a}){activity}", contact.aor, describe(a)),
+                None => format!("presence: {} not told", contact.aor),
+            });
+        }
+        if let Some(more) = presence.len().checked_sub(CONTACTS_SHOWN).filter(|more| *more > 0) {
+            self.evidence(format!("presence: of {more} more"));
+        }
+    }
+
+    fn published(&self, answer: &Response) {
+        let own = read_own_presence(&answer.body).ok().and_then(|own| own.categories);
+        self.evidence(match own.and_then(|own| own.availability()) {
+            Some(a) => format!("published: others see {} ({a})", describe(a)),
+            None => "published".to_owned(),
+        });
+    }
+}
+
+impl Settled {
+    /// The `settings` value of the report.
+    pub fn json(&self) -> Json {
+        let contact = |contact: &Contact| json!({ "address": contact.aor.as_str(), "name": contact.name, "groups": contact.groups });
+        let presence = |presence: &ContactPresence| {
+            json!({
+                "address": presence.aor.as_str(),
+                "name": presence.name,
+                "availability": presence.availability,
+                "status": presence.availability.map(describe),
+                "activity": presence.activity,
+            })
+        };
+        json!({
+            "provisioning": self.settings,
+            "dial_plan": self.dial_plan,
+            "contacts": self.contacts.as_ref().map(|list| json!({
+                "delta_num": list.delta_num,
+                "groups": list.groups.iter().map(|g| json!({ "id": g.id, "name": g.name })).collect::<Vec<_>>(),
+                "list": list.contacts.iter().map(contact).collect::<Vec<_>>(),
+            })),
+            "presence": self.presence.iter().map(presence).collect::<Vec<_>>(),
+            "containers": self.own.as_ref().map(|own| own.containers.iter().map(|container| json!({
+                "id": container.id, "version": container.version, "members": container.members.len(),
+            })).collect::<Vec<_>>()),
+            "published": self.published,
+        })
+    }
+}

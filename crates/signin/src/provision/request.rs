@@ -21,7 +21,6 @@ pub(super) struct Request {
     /// Tag that the answer has in To: the dialog's own, or the one made for this answer.
     pub(super) local_tag: String,
     pub(super) call_id: String,
-    pub(super) cseq: u32,
     /// Event package, lower case.
     pub(super) event: Option<String>,
     /// Media types of Accept, lower case, in order.
@@ -32,8 +31,6 @@ pub(super) struct Request {
     pub(super) benotify: bool,
     /// `Supported: com.microsoft.autoextend`.
     pub(super) autoextend: bool,
-    /// `Require: adhoclist`.
-    pub(super) adhoclist: bool,
     /// Seconds asked for.
     pub(super) expires: Option<u32>,
     /// Media type of the body, lower case, without parameters.
@@ -43,8 +40,8 @@ pub(super) struct Request {
 
 impl Request {
     /// Reads a request. `new_tag` is the To tag the answer gets when the request has none. The error is the answer.
-    pub(super) fn read(message: &Message<'_>, new_tag: &str) -> Result<Request, Reply> {
-        let bad = |what: &str| Reply::new(400, "Bad Request").because(Diagnostics::internal(17001, what));
+    pub(super) fn read(message: &Message<'_>, new_tag: &str) -> Result<Request, Box<Reply>> {
+        let bad = |what: &str| Box::new(Reply::new(400, "Bad Request").because(Diagnostics::internal(17001, what)));
         let (Some(method), Some(uri)) = (message.method(), message.request_uri()) else {
             return Err(bad("Not a request."));
         };
@@ -70,13 +67,11 @@ impl Request {
             local_tag: to_tag.clone().unwrap_or_else(|| new_tag.to_owned()),
             to_tag,
             call_id,
-            cseq: cseq.number,
             event: line(Name::Event).map(|event| media_type(&event)),
             accept: message.all(Name::Accept).flat_map(sip::header::split_list).map(media_type).collect(),
             piggyback: message.lists(Name::Supported, "ms-piggyback-first-notify"),
             benotify: message.lists(Name::Supported, "ms-benotify"),
             autoextend: message.lists(Name::Supported, "com.microsoft.autoextend"),
-            adhoclist: message.lists(Name::Require, "adhoclist"),
             expires: line(Name::Expires).and_then(|value| value.trim().parse().ok()),
             content_type: line(Name::ContentType).map(|value| media_type(&value)),
             body: message.body().to_vec(),

@@ -162,7 +162,7 @@ impl Provision {
     /// has none. The message is read at once; the future does not need it.
     pub fn answer(self: &Arc<Self>, caller: &Caller, message: &Message<'_>, to_tag: &str) -> Pending<'static, Answer> {
         match Request::read(message, to_tag) {
-            Err(reply) => Box::pin(std::future::ready(reply.into())),
+            Err(reply) => Box::pin(std::future::ready((*reply).into())),
             Ok(request) => {
                 let (provision, caller) = (Arc::clone(self), caller.clone());
                 Box::pin(async move { provision.route(&caller, &request).await })

@@ -174,10 +174,10 @@ impl Provision {
         let single = to != caller.aor;
         let actions = match self.presence_actions(caller, request, &to) {
             Ok(actions) => actions,
-            Err(reply) => return reply.into(),
+            Err(reply) => return (*reply).into(),
         };
         if let Err(reply) = self.check_presence(request, &actions, single.then_some(&to)) {
-            return reply.into();
+            return (*reply).into();
         }
         let found = match self.look_up(caller, &actions).await {
             Ok(found) => found,
@@ -207,12 +207,12 @@ impl Provision {
 
     /// What the body asks for. Without a body a refresh asks for everybody watched so far, and a first SUBSCRIBE for
     /// the user it is sent to.
-    fn presence_actions(&self, caller: &Caller, request: &Request, to: &Aor) -> Result<Vec<Action>, Reply> {
+    fn presence_actions(&self, caller: &Caller, request: &Request, to: &Aor) -> Result<Vec<Action>, Box<Reply>> {
         if !request.body.is_empty() {
             if !request.carries(batch::REQUEST) {
-                return Err(wrong_type(batch::REQUEST));
+                return Err(Box::new(wrong_type(batch::REQUEST)));
             }
-            return batch::read_batch(&request.body).map_err(|error| bad_document(&error));
+            return batch::read_batch(&request.body).map_err(|error| Box::new(bad_document(&error)));
         }
         let resource = |aor: &Aor| Resource { aor: aor.clone(), just_added: false };
         let live = self.live.lock();
@@ -231,21 +231,21 @@ impl Provision {
         }])
     }
 
-    fn check_presence(&self, request: &Request, actions: &[Action], single: Option<&Aor>) -> Result<(), Reply> {
+    fn check_presence(&self, request: &Request, actions: &[Action], single: Option<&Aor>) -> Result<(), Box<Reply>> {
         let resources = || actions.iter().flat_map(|action| &action.resources);
         let categories: BTreeSet<&String> = actions.iter().flat_map(|action| &action.categories).collect();
         if resources().count() > self.limits.watched {
-            return Err(too_large("Too many users in one subscription."));
+            return Err(Box::new(too_large("Too many users in one subscription.")));
         }
         if categories.len() > self.limits.categories || !categories.iter().all(|name| is_category_name(name)) {
-            return Err(too_large("Too many categories, or a name that is none."));
+            return Err(Box::new(too_large("Too many categories, or a name that is none.")));
         }
         match single {
             Some(to) if resources().any(|resource| resource.aor != *to) => {
-                Err(bad_document(&"the body names another user than To"))
+                Err(Box::new(bad_document(&"the body names another user than To")))
             }
-            Some(_) if !request.accepts(CATEGORIES) => Err(not_acceptable(CATEGORIES)),
-            None if !request.accepts("multipart/related") => Err(not_acceptable("multipart/related")),
+            Some(_) if !request.accepts(CATEGORIES) => Err(Box::new(not_acceptable(CATEGORIES))),
+            None if !request.accepts("multipart/related") => Err(Box::new(not_acceptable("multipart/related"))),
             _ => Ok(()),
         }
     }

@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_uri_says_which_profile() {
-        let choice = |uri| ProfileUri::from_uri(uri).map(|profile| profile.choice);
+        let choice = |uri: &str| ProfileUri::from_uri(uri).map(|profile| profile.choice);
         let base = "sip:Alice@contoso.test;gruu;opaque=app:locationprofile:get";
         assert_eq!(choice(&format!("{base};default")), Some(Choice::Assigned));
         assert_eq!(choice(&format!("{base};phone-context=Seattle.x")), Some(Choice::Named("Seattle.x".to_owned())));

@@ -10,9 +10,11 @@ use crate::provision::server::{
 use crate::provision::subscription::Subject;
 use crate::reply::{Diagnostics, Reply};
 
-/// The groups known here, with their layout and the values that hold when the directory has none.
+/// A group known here: its name, its layout, and the values that hold when the directory has none.
+type KnownGroup = (&'static str, Layout, &'static [(&'static str, &'static str)]);
+
 /// `[MS-SIPREGE]` §2.2.2.5.
-const GROUPS: &[(&str, Layout, &[(&str, &str)])] = &[
+const GROUPS: &[KnownGroup] = &[
     (
         "ServerConfiguration",
         Layout::Elements,
