@@ -11,16 +11,23 @@
 //! | 5 settings, contacts, presence | [`provision`] | `[MS-SIPREGE]`, `[MS-SIP]`, `[MS-PRES]` |
 
 pub mod authenticate;
+pub mod client;
 pub mod connect;
 pub mod directory;
 pub mod discover;
+pub mod http;
 pub mod io;
+pub mod link;
 pub mod name;
+pub mod outgoing;
 pub mod provision;
 pub mod register;
 pub mod reply;
 pub mod report;
 pub mod secret;
+pub mod server;
 pub mod service;
+pub mod session;
 pub mod topology;
+pub mod web_ticket;
 pub mod xml;

@@ -1,0 +1,586 @@
+//! The order of candidates, and coming back for the next one.
+//!
+//! | # | looked up | gives |
+//! |---|---|---|
+//! | 0 | what worked last time | that server |
+//! | – | a server set by hand | that server, and nothing else |
+//! | 1 | `lyncdiscoverinternal.<domain>`, addresses | Autodiscover |
+//! | 2 | `lyncdiscover.<domain>`, addresses | Autodiscover |
+//! | 3 | `_sipinternaltls._tcp.<domain>`, SRV | TLS, inside |
+//! | 3b | `_sipinternal._tcp.<domain>`, SRV | TCP, inside; only on request, clients of today do not ask |
+//! | 4 | `_sip._tls.<domain>`, SRV | TLS, outside |
+//! | 5 | `sipinternal.<domain>`, addresses | TLS 5061, inside |
+//! | 6 | `sip.<domain>`, addresses | TLS 5061 inside, 443 outside |
+//! | 7 | `sipexternal.<domain>`, addresses | TLS 443, outside |
+//!
+//! `sip.<domain>` stands for a pool inside and for the Edge outside, and does not say which: both ports become
+//! candidates, 5061 first when any name meant for the inside exists, else 443 first.
+//!
+//! All names are asked for at once, as soon as the first of them is needed, and the answers are used in this order as
+//! they come; so a name server that is silent about one name costs its time once. SRV records: lowest priority first,
+//! then highest weight, then as delivered. This is what the product does; RFC 2782's drawing of lots by weight is not.
+
+use super::AccessLocation;
+use super::autodiscover::{Found, Walk};
+use super::finding::Finding;
+use super::trust::Trust;
+use crate::connect::Proxy;
+use crate::http::{Limits as WebLimits, LogOn, Web, dns_words};
+use crate::io::{DnsAnswer, Io, RecordKind, Srv};
+use crate::name::{Aor, SipDomain};
+use crate::report::{Event, Step, Verdict};
+use futures_util::StreamExt;
+use futures_util::future::{Either, select};
+use futures_util::stream::FuturesUnordered;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+/// How long discovery may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of each DNS query, TCP connection, TLS handshake and HTTP exchange.
+    pub web: WebLimits,
+    /// Redirects followed by one walk through Autodiscover: 10.
+    pub redirects: usize,
+    /// From the first question to the last candidate, whatever is done with candidates in between: 60 s.
+    pub total: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { web: WebLimits::default(), redirects: 10, total: Duration::from_secs(60) }
+    }
+}
+
+/// How to look for a server. The defaults look everywhere and trust only the user's own SIP domain.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// Domains (or hosts) to believe besides the user's own SIP domain.
+    pub trusted: Vec<SipDomain>,
+    /// Looks only inside, or only outside; `None` for both.
+    pub view: Option<AccessLocation>,
+    /// The server that worked last time.
+    pub cached: Option<Cached>,
+    /// Servers set by hand, in order; then nothing is looked up but their addresses.
+    pub manual: Vec<Manual>,
+    /// Asks for `_sipinternal._tcp` too: SIP without TLS.
+    pub legacy_tcp: bool,
+    /// Proxy for what cannot be reached directly.
+    pub proxy: Option<Proxy>,
+    /// How long it may take.
+    pub limits: Limits,
+}
+
+/// The server that took the last REGISTER, and how it was reached.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Cached {
+    /// FQDN.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Its addresses then.
+    pub addresses: Vec<IpAddr>,
+    /// Inside or outside.
+    pub view: AccessLocation,
+}
+
+/// A server set by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manual {
+    /// FQDN or address.
+    pub host: String,
+    /// TCP port; 5061 inside and 443 outside when not given.
+    pub port: Option<u16>,
+    /// Inside or outside.
+    pub view: AccessLocation,
+}
+
+/// A server to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The name it was promised under: SNI, and what its certificate is checked against.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Its addresses, in the order delivered. Empty only when a proxy is to resolve the name.
+    pub addresses: Vec<IpAddr>,
+    /// Inside or outside.
+    pub view: AccessLocation,
+    /// How it was found.
+    pub source: Source,
+    /// SIP over bare TCP instead of TLS.
+    pub legacy_tcp: bool,
+}
+
+/// How a candidate was found. Its `Display` is the reason people read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// It worked last time.
+    Cached,
+    /// It was set by hand.
+    Manual,
+    /// Autodiscover named it.
+    Autodiscover {
+        /// URL of the user's document.
+        url: String,
+    },
+    /// A service record names it.
+    Service {
+        /// Name of the record.
+        name: String,
+        /// Its priority.
+        priority: u16,
+        /// Its weight.
+        weight: u16,
+    },
+    /// Its name is one that is tried.
+    Name,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Cached => f.write_str("it took the last sign-in"),
+            Source::Manual => f.write_str("it was set by hand"),
+            Source::Autodiscover { url } => write!(f, "Autodiscover names it at {url}"),
+            Source::Service { name, priority, weight } => {
+                write!(f, "{name} names it (priority {priority}, weight {weight})")
+            }
+            Source::Name => f.write_str("a server may have this name"),
+        }
+    }
+}
+
+/// One way to find servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    Cached(Cached),
+    Manual(Manual),
+    Autodiscover { name: String },
+    Service { name: String, view: AccessLocation, legacy_tcp: bool },
+    Name { name: String, places: Vec<AccessLocation> },
+}
+
+/// A question to the DNS.
+type Question = (String, u8);
+
+fn question(name: &str, kind: RecordKind) -> Question {
+    (name.to_owned(), kind as u8)
+}
+
+/// Discovery of one sign-in. Ask [`Discovery::next`] for a server; when it does not work, ask again.
+#[derive(Debug)]
+pub struct Discovery {
+    aor: Aor,
+    ask: Ask,
+    log_on: Option<LogOn>,
+    trust: Trust,
+    web: Web,
+    plan: VecDeque<Way>,
+    ready: VecDeque<Candidate>,
+    offered: BTreeSet<(String, u16)>,
+    names: Names,
+    findings: Vec<Finding>,
+    began: Option<Duration>,
+}
+
+impl Discovery {
+    /// Discovery for `aor` that has asked nothing yet. Only the domain decides where to look; `log_on` is for the web
+    /// services, and without it Autodiscover ends at the Root resource.
+    pub fn new(aor: Aor, ask: Ask, log_on: Option<LogOn>) -> Discovery {
+        let plan = plan(&aor.domain(), &ask);
+        Discovery {
+            trust: ask.trusted.iter().cloned().fold(Trust::of(aor.domain()), Trust::and),
+            web: Web::new(ask.limits.web, Duration::MAX, ask.proxy.clone()),
+            names: Names::of(&plan, ask.limits.web.dns),
+            plan,
+            aor,
+            ask,
+            log_on,
+            ready: VecDeque::new(),
+            offered: BTreeSet::new(),
+            findings: Vec::new(),
+            began: None,
+        }
+    }
+
+    /// The next server to try; `None` when there is no other.
+    pub async fn next(&mut self, io: &dyn Io) -> Option<Candidate> {
+        let began = *self.began.get_or_insert_with(|| io.now().since_start);
+        let deadline = began.saturating_add(self.ask.limits.total);
+        self.web.set_deadline(deadline);
+        loop {
+            if let Some(candidate) = self.ready.pop_front() {
+                return Some(candidate);
+            }
+            if io.now().since_start >= deadline && !self.plan.is_empty() {
+                self.plan.clear();
+                self.findings.push(Finding::OutOfTime(self.ask.limits.total));
+            }
+            match self.plan.pop_front()? {
+                Way::Cached(cached) => self.cached(cached),
+                Way::Manual(manual) => self.manual(io, manual).await,
+                Way::Autodiscover { name } => self.autodiscover(io, &name).await,
+                Way::Service { name, view, legacy_tcp } => self.service(io, &name, view, legacy_tcp).await,
+                Way::Name { name, places } => self.name(io, &name, places).await,
+            }
+        }
+    }
+
+    /// What went wrong so far, in order. Remarks, when a candidate works.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// Why there was no candidate at all: the first failure on the way, else that nothing exists.
+    pub fn verdict(&self) -> Verdict {
+        match self.findings.iter().find(|finding| finding.is_failure()) {
+            Some(failure) => failure.verdict(),
+            None => Finding::NothingFound { domain: self.domain() }.verdict(),
+        }
+    }
+
+    /// The connections to web services, to be used again within this sign-in.
+    pub fn web(&self) -> &Web {
+        &self.web
+    }
+
+    /// Closes every connection to web services.
+    pub async fn close(&self, io: &dyn Io) {
+        self.web.close(io).await;
+    }
+
+    fn domain(&self) -> String {
+        self.aor.domain().to_string()
+    }
+
+    fn cached(&mut self, cached: Cached) {
+        let Cached { host, port, addresses, view } = cached;
+        self.offer(Candidate { host, port, addresses, view, source: Source::Cached, legacy_tcp: false });
+    }
+
+    async fn manual(&mut self, io: &dyn Io, manual: Manual) {
+        let Manual { host, port, view } = manual;
+        match self.addresses(io, &host).await {
+            Ok(addresses) => {
+                let port = port.unwrap_or(default_port(view));
+                self.offer(Candidate { host, port, addresses, view, source: Source::Manual, legacy_tcp: false });
+            }
+            Err(answer) => self.findings.push(Finding::ServerWithoutAddress { host, answer }),
+        }
+    }
+
+    /// Ways 1 and 2.
+    async fn autodiscover(&mut self, io: &dyn Io, name: &str) {
+        let mut asking = self.names.ask(io);
+        match asking.answer(name, RecordKind::Address).await {
+            DnsAnswer::Addresses { addresses, aliases } if !addresses.is_empty() => {
+                say(io, format!("{name} → {}", resolved(&addresses, &aliases)));
+                self.web.learn(name, &addresses);
+            }
+            answer => {
+                drop(asking);
+                self.no_address(io, name, &answer);
+                return self.note_missing_autodiscover();
+            }
+        }
+        let walk = Walk {
+            io,
+            web: &self.web,
+            trust: &self.trust,
+            aor: &self.aor,
+            log_on: self.log_on.as_ref(),
+            view: self.ask.view,
+            redirects: self.ask.limits.redirects,
+        };
+        let found = asking.beside(walk.from(name)).await;
+        drop(asking);
+        match found {
+            Ok(Found { url, servers }) => {
+                for (view, server) in servers {
+                    let source = Source::Autodiscover { url: url.clone() };
+                    self.resolve_and_offer(io, server.host, server.port, view, source, false).await;
+                }
+            }
+            Err(findings) => self.findings.extend(findings),
+        }
+    }
+
+    /// Both names missing is worth a word; one of them missing tells inside from outside and is as it should be.
+    fn note_missing_autodiscover(&mut self) {
+        let domain = self.domain();
+        let missing = |name: String| {
+            matches!(self.names.known(&name, RecordKind::Address), Some(DnsAnswer::NxDomain | DnsAnswer::NoData))
+        };
+        let last = !self.plan.iter().any(|way| matches!(way, Way::Autodiscover { .. }));
+        if last && missing(format!("lyncdiscoverinternal.{domain}")) && missing(format!("lyncdiscover.{domain}")) {
+            self.findings.push(Finding::NoAutodiscover { domain });
+        }
+    }
+
+    /// Ways 3, 3b and 4.
+    async fn service(&mut self, io: &dyn Io, name: &str, view: AccessLocation, legacy_tcp: bool) {
+        let answer = self.names.ask(io).answer(name, RecordKind::Srv).await;
+        let records = match answer {
+            DnsAnswer::Services(records) if !records.is_empty() => in_order(records),
+            DnsAnswer::NxDomain => return say(io, format!("{name}: no such service record")),
+            DnsAnswer::NoData | DnsAnswer::Services(_) | DnsAnswer::Addresses { .. } => {
+                return self.findings.push(Finding::ServiceIsNoSrv { name: name.to_owned() });
+            }
+            answer => {
+                self.findings.extend(lookup_failure(name, &answer));
+                return;
+            }
+        };
+        for Srv { priority, weight, port, target } in records {
+            let host = target.trim_end_matches('.').to_ascii_lowercase();
+            if host.is_empty() || port == 0 {
+                // RFC 2782: the target "." says that the service is decidedly not there.
+                say(io, format!("{name}: declared not to exist"));
+                continue;
+            }
+            say(io, format!("{name} → {host}:{port} (priority {priority}, weight {weight})"));
+            if !self.trust.covers(&host) {
+                self.findings.push(Finding::ForeignService { name: name.to_owned(), host });
+                continue;
+            }
+            let source = Source::Service { name: name.to_owned(), priority, weight };
+            self.resolve_and_offer(io, host, port, view, source, legacy_tcp).await;
+        }
+    }
+
+    /// Ways 5, 6 and 7.
+    async fn name(&mut self, io: &dyn Io, name: &str, mut places: Vec<AccessLocation>) {
+        let answer = self.names.ask(io).answer(name, RecordKind::Address).await;
+        match answer {
+            DnsAnswer::Addresses { addresses, aliases } if !addresses.is_empty() => {
+                say(io, format!("{name} → {}", resolved(&addresses, &aliases)));
+                if !self.seems_inside() {
+                    places.reverse();
+                }
+                for view in places {
+                    self.offer(Candidate {
+                        host: name.to_owned(),
+                        port: default_port(view),
+                        addresses: addresses.clone(),
+                        view,
+                        source: Source::Name,
+                        legacy_tcp: false,
+                    });
+                }
+            }
+            answer => self.no_address(io, name, &answer),
+        }
+    }
+
+    /// That a name does not exist is nothing special; that nobody could tell is.
+    fn no_address(&mut self, io: &dyn Io, name: &str, answer: &DnsAnswer) {
+        match lookup_failure(name, answer) {
+            Some(finding) => self.findings.push(finding),
+            None => say(io, format!("{name}: {}", dns_words(answer))),
+        }
+    }
+
+    /// Whether a name that is meant for the inside exists where we are.
+    fn seems_inside(&self) -> bool {
+        let domain = self.domain();
+        let exists = |name: &str, kind| {
+            matches!(
+                self.names.known(&format!("{name}.{domain}"), kind),
+                Some(DnsAnswer::Addresses { .. } | DnsAnswer::Services(_))
+            )
+        };
+        exists("lyncdiscoverinternal", RecordKind::Address)
+            || exists("_sipinternaltls._tcp", RecordKind::Srv)
+            || exists("sipinternal", RecordKind::Address)
+    }
+
+    async fn resolve_and_offer(
+        &mut self,
+        io: &dyn Io,
+        host: String,
+        port: u16,
+        view: AccessLocation,
+        source: Source,
+        legacy_tcp: bool,
+    ) {
+        match self.addresses(io, &host).await {
+            Ok(addresses) => self.offer(Candidate { host, port, addresses, view, source, legacy_tcp }),
+            // Inside is never proxied; outside a proxy may know names that we do not.
+            Err(_) if self.ask.proxy.is_some() && view == AccessLocation::External => {
+                self.offer(Candidate { host, port, addresses: Vec::new(), view, source, legacy_tcp });
+            }
+            Err(answer) => self.findings.push(match source {
+                Source::Service { name, .. } => Finding::TargetWithoutAddress { name, host, answer },
+                _ => Finding::ServerWithoutAddress { host, answer },
+            }),
+        }
+    }
+
+    async fn addresses(&self, io: &dyn Io, host: &str) -> Result<Vec<IpAddr>, DnsAnswer> {
+        let addresses = self.web.resolve(io, host).await?;
+        say(io, format!("{host} → {}", resolved(&addresses, &[])));
+        Ok(addresses)
+    }
+
+    /// A server is offered once, whichever ways lead to it.
+    fn offer(&mut self, candidate: Candidate) {
+        if self.offered.insert((candidate.host.to_ascii_lowercase(), candidate.port)) {
+            self.ready.push_back(candidate);
+        }
+    }
+}
+
+/// The documented order, as far as it is asked for.
+fn plan(domain: &SipDomain, ask: &Ask) -> VecDeque<Way> {
+    use AccessLocation::{External, Internal};
+    let mut plan = VecDeque::new();
+    if !ask.manual.is_empty() {
+        plan.extend(ask.manual.iter().cloned().map(Way::Manual));
+        return plan;
+    }
+    let named = |label: &str| format!("{label}.{domain}");
+    let wanted = |place: AccessLocation| ask.view.is_none_or(|view| view == place);
+    plan.extend(ask.cached.iter().filter(|cached| wanted(cached.view)).cloned().map(Way::Cached));
+    if wanted(Internal) {
+        plan.push_back(Way::Autodiscover { name: named("lyncdiscoverinternal") });
+    }
+    plan.push_back(Way::Autodiscover { name: named("lyncdiscover") });
+    if wanted(Internal) {
+        let name = named("_sipinternaltls._tcp");
+        plan.push_back(Way::Service { name, view: Internal, legacy_tcp: false });
+        if ask.legacy_tcp {
+            plan.push_back(Way::Service { name: named("_sipinternal._tcp"), view: Internal, legacy_tcp: true });
+        }
+    }
+    if wanted(External) {
+        plan.push_back(Way::Service { name: named("_sip._tls"), view: External, legacy_tcp: false });
+    }
+    for (label, places) in
+        [("sipinternal", vec![Internal]), ("sip", vec![Internal, External]), ("sipexternal", vec![External])]
+    {
+        let places: Vec<_> = places.into_iter().filter(|place| wanted(*place)).collect();
+        if !places.is_empty() {
+            plan.push_back(Way::Name { name: named(label), places });
+        }
+    }
+    plan
+}
+
+/// 5061 inside, 443 outside.
+fn default_port(view: AccessLocation) -> u16 {
+    match view {
+        AccessLocation::Internal => 5061,
+        AccessLocation::External => 443,
+    }
+}
+
+/// Lowest priority, then highest weight, then as delivered.
+fn in_order(mut records: Vec<Srv>) -> Vec<Srv> {
+    records.sort_by_key(|record| (record.priority, u16::MAX - record.weight));
+    records
+}
+
+/// A lookup that failed, as opposed to one that found nothing.
+fn lookup_failure(name: &str, answer: &DnsAnswer) -> Option<Finding> {
+    match answer {
+        DnsAnswer::ServerFailure | DnsAnswer::Refused | DnsAnswer::Timeout | DnsAnswer::Failed(_) => {
+            Some(Finding::Lookup { name: name.to_owned(), answer: answer.clone() })
+        }
+        DnsAnswer::NxDomain | DnsAnswer::NoData | DnsAnswer::Addresses { .. } | DnsAnswer::Services(_) => None,
+    }
+}
+
+fn resolved(addresses: &[IpAddr], aliases: &[String]) -> String {
+    let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    match aliases {
+        [] => addresses.join(", "),
+        aliases => format!("{} (through {})", addresses.join(", "), aliases.join(", ")),
+    }
+}
+
+fn say(io: &dyn Io, line: String) {
+    io.tell(Event::Evidence(Step::Discovery, line));
+}
+
+/// The names of the plan, and what is known of them.
+#[derive(Debug)]
+struct Names {
+    asked: Vec<(String, RecordKind)>,
+    answers: BTreeMap<Question, DnsAnswer>,
+    limit: Duration,
+}
+
+impl Names {
+    fn of(plan: &VecDeque<Way>, limit: Duration) -> Names {
+        let asked = plan.iter().filter_map(|way| match way {
+            Way::Cached(_) | Way::Manual(_) => None,
+            Way::Autodiscover { name } | Way::Name { name, .. } => Some((name.clone(), RecordKind::Address)),
+            Way::Service { name, .. } => Some((name.clone(), RecordKind::Srv)),
+        });
+        Names { asked: asked.collect(), answers: BTreeMap::new(), limit }
+    }
+
+    fn known(&self, name: &str, kind: RecordKind) -> Option<&DnsAnswer> {
+        self.answers.get(&question(name, kind))
+    }
+
+    /// Asks everything that is not known yet.
+    fn ask<'a>(&'a mut self, io: &'a dyn Io) -> Asking<'a> {
+        let limit = self.limit;
+        let pending = FuturesUnordered::new();
+        for (name, kind) in &self.asked {
+            let (name, kind) = (name.clone(), *kind);
+            if self.answers.contains_key(&question(&name, kind)) {
+                continue;
+            }
+            let lookup: Lookup<'a> = Box::pin(async move {
+                let answer = io.resolve(&name, kind, limit).await;
+                (question(&name, kind), answer)
+            });
+            pending.push(lookup);
+        }
+        Asking { answers: &mut self.answers, pending }
+    }
+}
+
+type Lookup<'a> = Pin<Box<dyn Future<Output = (Question, DnsAnswer)> + Send + 'a>>;
+
+/// Questions under way. Those without an answer when it is dropped will be asked again.
+struct Asking<'a> {
+    answers: &'a mut BTreeMap<Question, DnsAnswer>,
+    pending: FuturesUnordered<Lookup<'a>>,
+}
+
+impl Asking<'_> {
+    /// The answer to one question, as soon as it is there.
+    async fn answer(&mut self, name: &str, kind: RecordKind) -> DnsAnswer {
+        let wanted = question(name, kind);
+        loop {
+            if let Some(answer) = self.answers.get(&wanted) {
+                return answer.clone();
+            }
+            match self.pending.next().await {
+                Some((question, answer)) => self.answers.insert(question, answer),
+                None => return DnsAnswer::Failed("it was never asked".to_owned()),
+            };
+        }
+    }
+
+    /// Does some work, and takes answers as they come meanwhile.
+    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        while !self.pending.is_empty() {
+            match select(work.as_mut(), self.pending.next()).await {
+                Either::Left((done, _)) => return done,
+                Either::Right((Some((question, answer)), _)) => self.answers.insert(question, answer),
+                Either::Right((None, _)) => break,
+            };
+        }
+        work.await
+    }
+}

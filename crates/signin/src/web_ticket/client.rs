@@ -1,0 +1,284 @@
+//! Obtaining a ticket: metadata, RequestSecurityToken over HTTP NTLM, response. `[MS-OCAUTHWS]` §3.1.
+//!
+//! The password's proof goes to whatever place the metadata names, so that place must be reached over TLS and be the
+//! very host the metadata came from.
+
+use super::TICKET_HEADER;
+use super::message::{
+    CONTENT_TYPE, Diagnostics, ISSUE_ACTION, Lifetime, MessageError, Metadata, Proof, SAML_TOKEN, SYMMETRIC_KEY,
+    TokenRequest, TokenResponse, WIN_NEGOTIATE,
+};
+use super::proof_key::ProofKey;
+use crate::http::{Failure, LogOn, Request, Web};
+use crate::io::{HttpResponse, Io};
+use crate::name::Aor;
+use crate::report::{Certainty, Verdict};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::fmt;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// Seconds a ticket must still be valid to be used again.
+const MARGIN_SECONDS: i64 = 60;
+
+/// A ticket in the client's hands. It prints nothing of what makes it valuable.
+#[derive(Clone)]
+pub struct Ticket {
+    /// The service it was asked for.
+    service: Url,
+    assertion: Zeroizing<String>,
+    lifetime: Lifetime,
+    proof_key: Option<ProofKey>,
+}
+
+impl Ticket {
+    /// The service it was asked for (`AppliesTo`).
+    pub fn service(&self) -> &Url {
+        &self.service
+    }
+
+    /// The assertion, byte for byte as received.
+    pub fn assertion(&self) -> &str {
+        &self.assertion
+    }
+
+    /// From when to when it is valid.
+    pub fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
+    /// The key that proves possession, when the ticket has one.
+    pub fn proof_key(&self) -> Option<&ProofKey> {
+        self.proof_key.as_ref()
+    }
+
+    /// Whether it is worth showing at this time (seconds since 1970).
+    pub fn usable_at(&self, now: i64) -> bool {
+        now < self.lifetime.expires.saturating_sub(MARGIN_SECONDS)
+    }
+
+    /// Shows it with a request: `X-MS-WebTicket: opaque=…`.
+    pub fn attach(&self, request: Request) -> Request {
+        request.with(TICKET_HEADER, format!("opaque={}", STANDARD.encode(self.assertion.as_bytes())))
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket(for {}, until {})", self.service, self.lifetime.expires)
+    }
+}
+
+/// Why there is no ticket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TicketError {
+    /// The service's URL is not `https`.
+    #[error("the ticket service {0} is not reached over TLS")]
+    NotSecure(String),
+    /// No answer.
+    #[error("the ticket service did not answer: {0}")]
+    Web(#[from] Failure),
+    /// The metadata request was refused.
+    #[error("the metadata of the ticket service, {url}, answered {status}")]
+    MetadataStatus {
+        /// What was asked.
+        url: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The metadata cannot be read.
+    #[error("the metadata of the ticket service, {url}, cannot be used: {why}")]
+    Metadata {
+        /// What was asked.
+        url: String,
+        /// Why.
+        why: MessageError,
+    },
+    /// No way to log on that we know.
+    #[error("the ticket service {url} offers no Windows log-on, only {offered}")]
+    NoPort {
+        /// What was asked.
+        url: String,
+        /// Ports there are.
+        offered: String,
+    },
+    /// The metadata sends the client to another host; credentials are not sent there.
+    #[error("the metadata of {url} sends the log-on to {location}, which is another host")]
+    ForeignPort {
+        /// What was asked.
+        url: String,
+        /// Where it sends us.
+        location: String,
+    },
+    /// The service said no.
+    #[error("the ticket service {url} refused with {status}{}", reason_of(.diagnostics))]
+    Refused {
+        /// Who.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// What it says about it.
+        diagnostics: Option<Diagnostics>,
+    },
+    /// The response is not what it should be.
+    #[error("the response of the ticket service {url} cannot be used: {why}")]
+    Response {
+        /// Who.
+        url: String,
+        /// Why.
+        why: MessageError,
+    },
+    /// The ticket is over before it begins.
+    #[error("the ticket of {url} has already expired by this machine's clock")]
+    Stale {
+        /// Who.
+        url: String,
+    },
+}
+
+fn reason_of(diagnostics: &Option<Diagnostics>) -> String {
+    match diagnostics {
+        Some(d) => match d.id {
+            Some(id) => format!(": {id} {}", d.reason),
+            None => format!(": {}", d.reason),
+        },
+        None => String::new(),
+    }
+}
+
+impl TicketError {
+    /// Catalogue id, sentence and remedy.
+    pub fn verdict(&self) -> Verdict {
+        if let TicketError::Web(Failure::Connect(failure)) = self {
+            return of_connection(failure.verdict());
+        }
+        let (id, certainty, fix) = self.blame();
+        Verdict { id: id.to_owned(), certainty, sentence: self.to_string(), fix: fix.to_owned() }
+    }
+
+    fn blame(&self) -> (&'static str, Certainty, &'static str) {
+        use Certainty::{Certain, Consistent};
+        match self {
+            TicketError::NotSecure(_) | TicketError::ForeignPort { .. } => {
+                ("wt-mex-bad", Certain, "correct the web service names in the topology and publish it")
+            }
+            TicketError::Web(Failure::Resolve { .. }) => {
+                ("wt-sts-internal-name", Certain, "set the web services name for this side and publish its DNS record")
+            }
+            TicketError::Web(Failure::OutOfTime(_)) => {
+                ("wt-unreachable", Certain, "open the way to the web services, or repair the balancer")
+            }
+            TicketError::Web(Failure::Authentication { error, .. }) => error.blame(),
+            TicketError::Web(_) => ("wt-unreachable", Consistent, "see what the connection to the web services says"),
+            TicketError::MetadataStatus { .. } | TicketError::Metadata { .. } => {
+                ("wt-mex-bad", Certain, "publish /WebTicket/* without pre-authentication")
+            }
+            TicketError::NoPort { .. } => {
+                ("wt-mex-bad", Certain, "enable Windows authentication for the web ticket service")
+            }
+            TicketError::Refused { status, diagnostics, .. } => refused(*status, diagnostics.as_ref()),
+            TicketError::Response { .. } => ("wt-5xx", Consistent, "save the response and see who wrote it"),
+            TicketError::Stale { .. } => ("wt-clock", Certain, "set the clock of this machine or of the server"),
+        }
+    }
+}
+
+/// What the connection says; only that it is the way to the ticket service makes another id of a plain TCP failure.
+fn of_connection(verdict: Verdict) -> Verdict {
+    let unreachable = matches!(verdict.id.as_str(), "tcp-refused" | "tcp-filtered");
+    Verdict { id: if unreachable { "wt-unreachable".to_owned() } else { verdict.id }, ..verdict }
+}
+
+fn refused(status: u16, diagnostics: Option<&Diagnostics>) -> (&'static str, Certainty, &'static str) {
+    use Certainty::{Certain, Consistent};
+    let fault = diagnostics.and_then(|d| d.fault.as_deref()).unwrap_or_default();
+    match (status, diagnostics.and_then(|d| d.id)) {
+        (_, Some(28000)) => ("user-not-sip-enabled", Consistent, "enable the account for SIP"),
+        (403, _) => ("wt-claim-mismatch", Consistent, "sign in with the account the address belongs to"),
+        (_, Some(28020)) => ("wt-invalid-token", Certain, "drop the ticket and ask anew"),
+        (_, Some(28032)) => ("wt-invalid-token", Consistent, "drop the ticket and ask anew"),
+        (_, Some(28033)) => ("wt-expired", Consistent, "drop the ticket and set the clock"),
+        _ if fault.ends_with("MessageExpired") => {
+            ("wt-clock", Consistent, "set the clock of this machine or of the server")
+        }
+        (401, _) => ("wt-401-loop", Consistent, "check logon name and password"),
+        _ => ("wt-5xx", Certain, "look at the web server's log"),
+    }
+}
+
+/// Obtains a ticket for `service` from the ticket service at `authority`.
+pub async fn obtain(
+    io: &dyn Io,
+    web: &Web,
+    authority: &Url,
+    service: &Url,
+    aor: &Aor,
+    log_on: &LogOn,
+) -> Result<Ticket, TicketError> {
+    if authority.scheme() != "https" {
+        return Err(TicketError::NotSecure(authority.to_string()));
+    }
+    let port = windows_port(io, web, authority).await?;
+    let mut entropy = Zeroizing::new(vec![0; 32]);
+    io.fill_random(&mut entropy);
+    let mut context = [0; 16];
+    io.fill_random(&mut context);
+    let request = TokenRequest {
+        context: Some(uuid::Builder::from_random_bytes(context).into_uuid().to_string()),
+        token_type: Some(SAML_TOKEN.to_owned()),
+        applies_to: service.to_string(),
+        claim: aor.to_uri(),
+        entropy: Some(entropy.clone()),
+        key_type: Some(SYMMETRIC_KEY.to_owned()),
+    };
+    let post = Request::post(port.clone(), request.write())
+        .with("Content-Type", CONTENT_TYPE)
+        .with("SOAPAction", format!("\"{ISSUE_ACTION}\""));
+    let answer = web.fetch_as(io, &post, log_on).await?;
+    if answer.status != 200 {
+        let (url, status, diagnostics) = (port.to_string(), answer.status, diagnostics(&answer));
+        return Err(TicketError::Refused { url, status, diagnostics });
+    }
+    let unusable = |why| TicketError::Response { url: port.to_string(), why };
+    let response = TokenResponse::read(&answer.body).map_err(unusable)?;
+    if response.lifetime.expires <= io.now().unix_seconds {
+        return Err(TicketError::Stale { url: port.to_string() });
+    }
+    let proof_key = match response.proof {
+        Proof::Computed(server_entropy) => Some(ProofKey::derive(&entropy, &server_entropy)),
+        Proof::Key(key) => Some(key),
+        Proof::None => None,
+    };
+    Ok(Ticket { service: service.clone(), assertion: response.assertion, lifetime: response.lifetime, proof_key })
+}
+
+/// Asks the metadata for the port that takes Windows credentials.
+async fn windows_port(io: &dyn Io, web: &Web, authority: &Url) -> Result<Url, TicketError> {
+    let mut url = authority.clone();
+    url.set_path(&format!("{}/mex", authority.path().trim_end_matches('/')));
+    url.set_query(None);
+    let answer = web.fetch(io, &Request::get(url.clone())).await?;
+    if answer.status != 200 {
+        return Err(TicketError::MetadataStatus { url: url.to_string(), status: answer.status });
+    }
+    let unusable = |why| TicketError::Metadata { url: url.to_string(), why };
+    let metadata = Metadata::read(&answer.body).map_err(unusable)?;
+    let Some(location) = metadata.port(WIN_NEGOTIATE) else {
+        let names: Vec<&str> = metadata.ports.iter().map(|port| port.name.as_str()).collect();
+        return Err(TicketError::NoPort { url: url.to_string(), offered: names.join(", ") });
+    };
+    let port = Url::parse(location).map_err(|_| unusable(MessageError::Unusable("port address")))?;
+    if port.scheme() != "https" || port.host_str() != authority.host_str() {
+        return Err(TicketError::ForeignPort { url: url.to_string(), location: location.to_owned() });
+    }
+    Ok(port)
+}
+
+/// What a web service says about its refusal: in the header, else in a SOAP fault.
+pub fn diagnostics(answer: &HttpResponse) -> Option<Diagnostics> {
+    match answer.header(super::DIAGNOSTICS_HEADER) {
+        Some(value) => Some(Diagnostics::of_header(value)),
+        None => Diagnostics::of_fault(&answer.body),
+    }
+}

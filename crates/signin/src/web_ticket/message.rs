@@ -1,0 +1,442 @@
+//! The messages of the ticket service, read and written: metadata, RequestSecurityToken, its response, faults.
+//! `[MS-OCAUTHWS]` §2.2, §3.2; WS-Trust 1.3 §3, §4; SOAP 1.1.
+//!
+//! Readers compare names without namespaces, because peers differ in prefixes and even in a trailing slash of one URI.
+//! Writers keep to what the pickiest known reader needs, which searches texts instead of reading XML: order of elements,
+//! prefixes and the absence of others are deliberate.
+
+use super::proof_key::ProofKey;
+use crate::xml::{Element, Limits, XmlError, escape};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::fmt::Write;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use zeroize::Zeroizing;
+
+/// `SOAPAction` of a RequestSecurityToken.
+pub const ISSUE_ACTION: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512/RST/Issue";
+/// `TokenType` of a SAML 1.1 assertion.
+pub const SAML_TOKEN: &str = "http://docs.oasis-open.org/wss/oasis-wss-saml-token-profile-1.1#SAMLV1.1";
+/// `KeyType` of a ticket with a proof key.
+pub const SYMMETRIC_KEY: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512/SymmetricKey";
+/// `ComputedKey`: the proof key is derived with P_SHA1.
+pub const PSHA1: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512/CK/PSHA1";
+/// Name of the port that takes HTTP NTLM and Negotiate.
+pub const WIN_NEGOTIATE: &str = "WebTicketServiceWinNegotiate";
+/// `Content-Type` of everything here.
+pub const CONTENT_TYPE: &str = "text/xml; charset=utf-8";
+/// Kind of claim: a SIP URI.
+pub const SIP_URI_CLAIM: &str = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/uri";
+
+const TRUST: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512";
+const CLAIM_DIALECT: &str = "urn:component:Microsoft.Rtc.WebAuthentication.2010:authclaims";
+const WSU: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd";
+const WSSE: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
+
+/// Largest SOAP message accepted, in bytes.
+const MAX_BYTES: usize = 256 * 1024;
+/// Longest entropy or key, in bytes.
+const MAX_SECRET: usize = 64;
+
+/// Why bytes are not the message expected.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// No XML we read.
+    #[error(transparent)]
+    Xml(#[from] XmlError),
+    /// An element that has to be there is not.
+    #[error("it has no {0}")]
+    Missing(&'static str),
+    /// An element whose content cannot be used.
+    #[error("its {0} cannot be used")]
+    Unusable(&'static str),
+}
+
+fn parse(bytes: &[u8]) -> Result<Element, MessageError> {
+    Ok(Element::parse_within(bytes, Limits { bytes: MAX_BYTES, ..Limits::default() })?)
+}
+
+fn secret(element: &Element, name: &'static str) -> Result<Zeroizing<Vec<u8>>, MessageError> {
+    let text: String = element.text.split_ascii_whitespace().collect();
+    let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| MessageError::Unusable(name))?);
+    if bytes.is_empty() || bytes.len() > MAX_SECRET { Err(MessageError::Unusable(name)) } else { Ok(bytes) }
+}
+
+/// Metadata of a SOAP service, as far as needed: its ports. WSDL 1.1, served bare over HTTP GET.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// Ports of the first service, in order.
+    pub ports: Vec<Port>,
+}
+
+/// A port: one way to log on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Port {
+    /// Its name tells how.
+    pub name: String,
+    /// Its URL.
+    pub location: String,
+}
+
+impl Metadata {
+    /// Reads `wsdl:definitions`.
+    pub fn read(bytes: &[u8]) -> Result<Metadata, MessageError> {
+        let definitions = parse(bytes)?;
+        let service = definitions.child("service").ok_or(MessageError::Missing("service"))?;
+        let port = |element: &Element| {
+            let location = element.child("address")?.attribute("location")?.trim().to_owned();
+            Some(Port { name: element.attribute("name")?.to_owned(), location })
+        };
+        Ok(Metadata { ports: service.all("port").filter_map(port).take(32).collect() })
+    }
+
+    /// The location of a port.
+    pub fn port(&self, name: &str) -> Option<&str> {
+        self.ports.iter().find(|port| port.name == name).map(|port| port.location.as_str())
+    }
+
+    /// Writes the metadata of the ticket service.
+    pub fn write(&self) -> String {
+        let mut xml = String::from(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><wsdl:definitions name=\"WebTicketService\" \
+             targetNamespace=\"http://tempuri.org/\" xmlns:wsdl=\"http://schemas.xmlsoap.org/wsdl/\" \
+             xmlns:soap=\"http://schemas.xmlsoap.org/wsdl/soap/\" xmlns:tns=\"http://tempuri.org/\">\
+             <wsdl:service name=\"WebTicketService\">",
+        );
+        for port in &self.ports {
+            let (name, location) = (escape(&port.name), escape(&port.location));
+            let _ = write!(
+                xml,
+                "<wsdl:port name=\"{name}\" binding=\"tns:{name}\"><soap:address location=\"{location}\"/></wsdl:port>"
+            );
+        }
+        xml.push_str("</wsdl:service></wsdl:definitions>");
+        xml
+    }
+}
+
+/// A RequestSecurityToken.
+#[derive(Debug, Clone)]
+pub struct TokenRequest {
+    /// Echoed in the response.
+    pub context: Option<String>,
+    /// `TokenType`; absent means the service's own kind.
+    pub token_type: Option<String>,
+    /// URL of the service the ticket is for.
+    pub applies_to: String,
+    /// SIP URI claimed, as written.
+    pub claim: String,
+    /// The client's part of the proof key, 1 to 64 bytes.
+    pub entropy: Option<Zeroizing<Vec<u8>>>,
+    /// `KeyType`.
+    pub key_type: Option<String>,
+}
+
+impl TokenRequest {
+    /// Writes the SOAP message. With HTTP authentication the envelope has no header.
+    pub fn write(&self) -> String {
+        let mut xml = String::from(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
+             xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>",
+        );
+        let _ = write!(xml, "<RequestSecurityToken xmlns=\"{TRUST}\"");
+        if let Some(context) = &self.context {
+            let _ = write!(xml, " Context=\"{}\"", escape(context));
+        }
+        xml.push('>');
+        if let Some(token_type) = &self.token_type {
+            let _ = write!(xml, "<TokenType>{}</TokenType>", escape(token_type));
+        }
+        let _ = write!(
+            xml,
+            "<RequestType>http://schemas.xmlsoap.org/ws/2005/02/trust/Issue</RequestType>\
+             <AppliesTo xmlns=\"http://schemas.xmlsoap.org/ws/2004/09/policy\">\
+             <EndpointReference xmlns=\"http://www.w3.org/2005/08/addressing\"><Address>{}</Address>\
+             </EndpointReference></AppliesTo><Claims Dialect=\"{CLAIM_DIALECT}\">\
+             <ClaimType xmlns=\"http://schemas.xmlsoap.org/ws/2006/12/authorization\" Uri=\"{SIP_URI_CLAIM}\" \
+             Optional=\"false\"><Value>{}</Value></ClaimType></Claims>",
+            escape(&self.applies_to),
+            escape(&self.claim)
+        );
+        if let Some(entropy) = &self.entropy {
+            let _ = write!(xml, "<Entropy><BinarySecret>{}</BinarySecret></Entropy>", STANDARD.encode(entropy));
+        }
+        if let Some(key_type) = &self.key_type {
+            let _ = write!(xml, "<KeyType>{}</KeyType>", escape(key_type));
+        }
+        xml.push_str("</RequestSecurityToken></s:Body></s:Envelope>");
+        xml
+    }
+
+    /// Reads the SOAP message.
+    pub fn read(bytes: &[u8]) -> Result<TokenRequest, MessageError> {
+        let envelope = parse(bytes)?;
+        let request = envelope
+            .path(&["Body", "RequestSecurityToken"])
+            .ok_or(MessageError::Missing("Body/RequestSecurityToken"))?;
+        let text = |path: &[&str]| request.path(path).map(|e| e.trimmed().to_owned()).filter(|text| !text.is_empty());
+        let claim = request
+            .child("Claims")
+            .into_iter()
+            .flat_map(|claims| claims.all("ClaimType"))
+            .find(|claim| claim.attribute("Uri").is_some_and(|uri| uri.trim() == SIP_URI_CLAIM))
+            .and_then(|claim| claim.child("Value"))
+            .map(|value| value.trimmed().to_owned());
+        let entropy = match request.path(&["Entropy", "BinarySecret"]) {
+            Some(element) => Some(secret(element, "Entropy/BinarySecret")?),
+            None => None,
+        };
+        Ok(TokenRequest {
+            context: request.attribute("Context").map(str::to_owned),
+            token_type: text(&["TokenType"]),
+            applies_to: text(&["AppliesTo", "EndpointReference", "Address"])
+                .ok_or(MessageError::Missing("AppliesTo"))?,
+            claim: claim.ok_or(MessageError::Missing("claim of a SIP URI"))?,
+            entropy,
+            key_type: text(&["KeyType"]),
+        })
+    }
+}
+
+/// The response: a ticket and what is needed to use it.
+#[derive(Debug, Clone)]
+pub struct TokenResponse {
+    /// As in the request.
+    pub context: Option<String>,
+    /// The assertion, byte for byte as sent. It is a secret: whoever has it, may show it.
+    pub assertion: Zeroizing<String>,
+    /// From when to when it is valid.
+    pub lifetime: Lifetime,
+    /// How to get the proof key.
+    pub proof: Proof,
+}
+
+/// From when to when, in seconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime {
+    /// First second.
+    pub created: i64,
+    /// First second it is no longer valid.
+    pub expires: i64,
+}
+
+/// How the client gets the proof key.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// Derived with P_SHA1 from both ends' entropy; this is the server's.
+    Computed(Zeroizing<Vec<u8>>),
+    /// Sent whole.
+    Key(ProofKey),
+    /// The ticket has none.
+    None,
+}
+
+impl TokenResponse {
+    /// Writes the SOAP message. The prefix `wsu` is declared outside `Lifetime`, because clients copy its content into a
+    /// signed element without looking; the assertion comes before everything that could be mistaken for it.
+    pub fn write(&self) -> String {
+        let mut xml = format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
+             xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\" xmlns:wsu=\"{WSU}\"><s:Body>\
+             <RequestSecurityTokenResponseCollection xmlns=\"{TRUST}\"><RequestSecurityTokenResponse"
+        );
+        if let Some(context) = &self.context {
+            let _ = write!(xml, " Context=\"{}\"", escape(context));
+        }
+        let _ = write!(
+            xml,
+            "><TokenType>{SAML_TOKEN}</TokenType><RequestedSecurityToken>{}</RequestedSecurityToken>\
+             <Lifetime><wsu:Created>{}</wsu:Created><wsu:Expires>{}</wsu:Expires></Lifetime>",
+            self.assertion.as_str(),
+            write_time(self.lifetime.created),
+            write_time(self.lifetime.expires)
+        );
+        match &self.proof {
+            Proof::Computed(entropy) => {
+                let _ = write!(
+                    xml,
+                    "<RequestedProofToken><ComputedKey>{PSHA1}</ComputedKey></RequestedProofToken>\
+                     <Entropy><BinarySecret>{}</BinarySecret></Entropy>",
+                    STANDARD.encode(entropy)
+                );
+            }
+            Proof::Key(key) => {
+                let _ = write!(
+                    xml,
+                    "<RequestedProofToken><BinarySecret>{}</BinarySecret></RequestedProofToken>",
+                    STANDARD.encode(key.reveal())
+                );
+            }
+            Proof::None => {}
+        }
+        xml.push_str("</RequestSecurityTokenResponse></RequestSecurityTokenResponseCollection></s:Body></s:Envelope>");
+        xml
+    }
+
+    /// Reads the SOAP message; the assertion is cut out as it stands.
+    pub fn read(bytes: &[u8]) -> Result<TokenResponse, MessageError> {
+        let envelope = parse(bytes)?;
+        let body = envelope.child("Body").ok_or(MessageError::Missing("Body"))?;
+        let response = body
+            .path(&["RequestSecurityTokenResponseCollection", "RequestSecurityTokenResponse"])
+            .or_else(|| body.child("RequestSecurityTokenResponse"))
+            .ok_or(MessageError::Missing("RequestSecurityTokenResponse"))?;
+        let assertion = response
+            .path(&["RequestedSecurityToken", "Assertion"])
+            .ok_or(MessageError::Missing("RequestedSecurityToken/Assertion"))?;
+        let cut = bytes.get(assertion.span.0..assertion.span.1).and_then(|cut| std::str::from_utf8(cut).ok());
+        let lifetime = response.child("Lifetime").ok_or(MessageError::Missing("Lifetime"))?;
+        let moment = |name: &'static str| {
+            let element = lifetime.child(name).ok_or(MessageError::Missing("Lifetime/Created or Expires"))?;
+            read_time(element.trimmed()).ok_or(MessageError::Unusable("Lifetime"))
+        };
+        Ok(TokenResponse {
+            context: response.attribute("Context").map(str::to_owned),
+            assertion: Zeroizing::new(cut.ok_or(MessageError::Unusable("Assertion"))?.to_owned()),
+            lifetime: Lifetime { created: moment("Created")?, expires: moment("Expires")? },
+            proof: read_proof(response)?,
+        })
+    }
+}
+
+fn read_proof(response: &Element) -> Result<Proof, MessageError> {
+    let Some(token) = response.child("RequestedProofToken") else { return Ok(Proof::None) };
+    if let Some(key) = token.child("BinarySecret") {
+        return Ok(Proof::Key(ProofKey::from_bytes(secret(key, "RequestedProofToken/BinarySecret")?)));
+    }
+    match token.child("ComputedKey") {
+        Some(algorithm) if algorithm.trimmed() == PSHA1 => {
+            let entropy = response.path(&["Entropy", "BinarySecret"]).ok_or(MessageError::Missing("Entropy"))?;
+            Ok(Proof::Computed(secret(entropy, "Entropy/BinarySecret")?))
+        }
+        _ => Err(MessageError::Unusable("RequestedProofToken")),
+    }
+}
+
+/// What a web service says is wrong, in its header or in a SOAP fault. `[MS-OCER]` §7.22 lists the ids.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Diagnostics {
+    /// Error id, for example 28020.
+    pub id: Option<u32>,
+    /// In words.
+    pub reason: String,
+    /// FQDN of the server.
+    pub source: Option<String>,
+    /// SOAP fault code, for example `wsse:InvalidSecurityToken`.
+    pub fault: Option<String>,
+}
+
+impl Diagnostics {
+    /// An error of ours.
+    pub fn new(id: u32, reason: &str, source: &str, fault: &str) -> Diagnostics {
+        Diagnostics {
+            id: Some(id),
+            reason: reason.to_owned(),
+            source: Some(source.to_owned()),
+            fault: Some(format!("wsse:{fault}")),
+        }
+    }
+
+    /// The value of `X-Ms-diagnostics`.
+    pub fn header(&self) -> String {
+        let quoted = |text: &str| text.replace(['"', '\\', '\r', '\n'], "'");
+        let mut value = self.id.unwrap_or_default().to_string();
+        for (name, text) in [
+            ("source", self.source.as_deref()),
+            ("reason", Some(self.reason.as_str())),
+            ("faultcode", self.fault.as_deref()),
+        ] {
+            if let Some(text) = text {
+                let _ = write!(value, ";{name}=\"{}\"", quoted(text));
+            }
+        }
+        value
+    }
+
+    /// Reads the value of `X-Ms-diagnostics`. Its grammar allows `name="text"` and bare quoted texts; the latter are,
+    /// in order, source, reason and fault.
+    pub fn of_header(value: &str) -> Diagnostics {
+        let mut diagnostics = Diagnostics::default();
+        let mut bare = 0;
+        for (position, part) in split_quoted(value).into_iter().enumerate() {
+            let part = part.trim();
+            if position == 0 {
+                diagnostics.id = part.split('.').next().and_then(|id| id.trim().parse().ok());
+                continue;
+            }
+            let (name, text) = match part.split_once('=') {
+                Some((name, text)) if !part.starts_with('"') => (name.trim(), text),
+                _ => {
+                    bare += 1;
+                    (["source", "reason", "faultcode"].get(bare - 1).copied().unwrap_or_default(), part)
+                }
+            };
+            let text = text.trim().trim_matches('"').to_owned();
+            match name {
+                "reason" => diagnostics.reason = text,
+                "source" => diagnostics.source = Some(text),
+                "faultcode" => diagnostics.fault = Some(text),
+                _ => {}
+            }
+        }
+        diagnostics
+    }
+
+    /// The SOAP fault that says the same, for status 500.
+    pub fn fault(&self) -> String {
+        let code = self.fault.as_deref().and_then(|f| f.rsplit(':').next()).unwrap_or("FailedAuthentication");
+        format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
+             xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><s:Fault><faultcode xmlns:a=\"{WSSE}\">\
+             a:{code}</faultcode><faultstring xml:lang=\"en-US\">{reason}</faultstring><detail><OCSDiagnosticsFault \
+             xmlns=\"urn:component:Microsoft.Rtc.WebAuthentication.2010\"><Ms-Diagnostics-Fault><ErrorId>{id}</ErrorId>\
+             <Reason>{reason}</Reason></Ms-Diagnostics-Fault></OCSDiagnosticsFault></detail></s:Fault></s:Body></s:Envelope>",
+            code = escape(code),
+            reason = escape(&self.reason),
+            id = self.id.unwrap_or_default(),
+        )
+    }
+
+    /// Reads a SOAP fault; `None` when the bytes are none.
+    pub fn of_fault(bytes: &[u8]) -> Option<Diagnostics> {
+        let envelope = parse(bytes).ok()?;
+        let fault = envelope.path(&["Body", "Fault"])?;
+        let text = |name: &str| fault.find(name).map(|e| e.trimmed().to_owned()).filter(|text| !text.is_empty());
+        Some(Diagnostics {
+            id: text("ErrorId").and_then(|id| id.parse().ok()),
+            reason: text("Reason").or_else(|| text("faultstring")).unwrap_or_default(),
+            source: None,
+            fault: text("faultcode"),
+        })
+    }
+}
+
+/// Splits at semicolons that are not within quotes.
+fn split_quoted(value: &str) -> Vec<&str> {
+    let mut quoted = false;
+    value
+        .split(|c: char| {
+            quoted ^= c == '"';
+            c == ';' && !quoted
+        })
+        .take(32)
+        .collect()
+}
+
+/// Seconds since 1970 as `2024-01-02T03:04:05Z`. Times no calendar has are written as 1970.
+pub fn write_time(unix_seconds: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(unix_seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    moment
+        .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
+        .unwrap_or_else(|_| String::from("1970-01-01T00:00:00Z"))
+}
+
+/// Reads an ISO 8601 time, with `Z`, an offset, or nothing (then it is UTC); fractions are dropped.
+pub fn read_time(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let parsed =
+        OffsetDateTime::parse(text, &Rfc3339).or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339));
+    parsed.ok().map(OffsetDateTime::unix_timestamp)
+}
