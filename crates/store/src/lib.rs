@@ -32,6 +32,7 @@ mod schema;
 mod seed;
 mod store;
 mod users;
+mod verifier;
 mod writer;
 
 pub use admin::{AdminError, NewUser};
@@ -42,3 +43,4 @@ pub use schema::OpenError;
 pub use seed::{Imported, Seed, SeedContact, SeedDialPlan, SeedGroup, SeedPolicy, SeedSite, SeedUser};
 pub use store::{Settings, Store};
 pub use users::Account;
+pub use verifier::{OwnDirectoryVerifier, Throttle};

@@ -6,6 +6,7 @@ use signin::directory::User;
 use signin::name::{AccountName, Aor};
 use std::collections::HashMap;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// A user and all names the user can log on with. The password's hash is no part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,11 +77,11 @@ pub(crate) fn load(conn: &Connection, id: i64) -> rusqlite::Result<Option<Entry>
 
 fn entry(row: &Row<'_>, logins: Vec<AccountName>) -> rusqlite::Result<Entry> {
     let aor: String = row.get(1)?;
-    let nt_hash: Option<String> = row.get(11)?;
+    let nt_hash = row.get::<_, Option<String>>(11)?.map(Zeroizing::new);
     Ok(Entry {
         id: row.get(0)?,
         logins,
-        nt_hash: nt_hash.map(|hex| NtHash::from_hex(&hex)).transpose().map_err(|error| malformed(11, error))?,
+        nt_hash: nt_hash.map(|hex| NtHash::from_hex(&hex).ok_or_else(|| malformed(11, NotAHash))).transpose()?,
         user: Arc::new(User {
             aor: aor.parse().map_err(|error| malformed(1, error))?,
             display_name: row.get(2)?,
@@ -95,6 +96,10 @@ fn entry(row: &Row<'_>, logins: Vec<AccountName>) -> rusqlite::Result<Entry> {
         }),
     })
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("not an NT hash")]
+struct NotAHash;
 
 /// A text in the file that this program would not have written. The value itself is not named: it may be a secret.
 pub(crate) fn malformed(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
