@@ -13,18 +13,22 @@
 
 use crate::authenticate::client::{AuthFailure, Choice, LogOn, challenges, choose, first_leg, last_leg};
 use crate::authenticate::message::Challenge;
-use crate::connect::client::{self as connect, Place};
-use crate::discover::client::{Ask as DiscoveryAsk, Discovery};
+use crate::connect::client::{self as connect, Hop, Proxy};
+use crate::discover::client::{Ask, Candidate, Discovery};
+use crate::discover::finding::Finding;
 use crate::io::Io;
 use crate::link::{Key, Link, LinkError};
 use crate::name::Aor;
-use crate::provision::client::{self as provision, Settled};
+use crate::provision::client::{self as provision, Appearance, Endpoint, Settled};
 use crate::register::client::{self as register, Accepted, RegisterFailure, Registration};
 use crate::register::endpoint::Epid;
+use crate::register::message::RedirectTarget;
 use crate::report::{Certainty, Event, Registers, Step, StepResult, Verdict};
 use crate::session::Session;
 use mechanism::ntlm::Entropy;
 use sip::{Draft, Message};
+use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Redirects followed in one sign-in.
@@ -44,9 +48,13 @@ pub struct SignIn {
     /// `User-Agent`.
     pub user_agent: String,
     /// How to find a server.
-    pub discovery: DiscoveryAsk,
-    /// How to connect to it.
-    pub connect: connect::Ask,
+    pub discovery: Ask,
+    /// How long to wait for TCP and TLS.
+    pub connect: connect::Limits,
+    /// HTTP proxy for servers that cannot be reached directly.
+    pub proxy: Option<Proxy>,
+    /// What to be seen as afterwards.
+    pub appearance: Appearance,
     /// How long to wait for the answer to one SIP request.
     pub response_limit: Duration,
 }
@@ -63,6 +71,36 @@ pub struct SignedIn<'a> {
     pub accepted: Accepted,
     /// What step 5 brought.
     pub settled: Settled,
+}
+
+/// A server to go to: a candidate of discovery, or a Contact of a redirect.
+#[derive(Debug, Clone)]
+struct Place {
+    host: String,
+    port: u16,
+    addresses: Option<Vec<IpAddr>>,
+    legacy_tcp: bool,
+}
+
+impl Place {
+    fn of(candidate: &Candidate) -> Place {
+        Place {
+            host: candidate.host.clone(),
+            port: candidate.port,
+            addresses: Some(candidate.addresses.clone()),
+            legacy_tcp: candidate.legacy_tcp,
+        }
+    }
+
+    fn named(target: &RedirectTarget) -> Place {
+        Place { host: target.host.clone(), port: target.port, addresses: None, legacy_tcp: false }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 /// How one server took the registration.
@@ -104,8 +142,12 @@ impl SignIn {
                 return Err(self.fail(io, Step::Discovery, verdict));
             };
             io.tell(Event::Ended(Step::Discovery, StepResult::Pass));
-            match self.walk_home(io, Place::from_candidate(&candidate)).await {
-                Ok(registered) => return Ok(self.settle(*registered).await),
+            let outcome = self.walk_home(io, &mut discovery, Place::of(&candidate)).await;
+            match outcome {
+                Ok(reached) => {
+                    discovery.close(io).await;
+                    return Ok(self.settle(*reached).await);
+                }
                 Err(Failed::Everywhere(step, verdict)) => return Err(self.fail(io, step, verdict)),
                 Err(Failed::Here(step, verdict)) => {
                     io.tell(Event::Remark(step, format!("{} — trying the next candidate", verdict.sentence)));
@@ -123,19 +165,27 @@ impl SignIn {
     }
 
     /// Steps 2 to 4: from the first server to the one that registers us.
-    async fn walk_home<'a>(&self, io: &'a dyn Io, first: Place) -> Result<Box<HomeReached<'a>>, Failed> {
+    async fn walk_home<'a>(
+        &self,
+        io: &'a dyn Io,
+        discovery: &mut Discovery,
+        first: Place,
+    ) -> Result<Box<HomeReached<'a>>, Failed> {
         let registration = self.new_registration(io);
         let mut visited: Vec<String> = Vec::new();
         let mut choices = vec![first];
         let mut from: Option<String> = None;
         loop {
             let step = if from.is_some() { Step::Redirection } else { Step::Connectivity };
-            let (place, link) = self.open_one(io, &choices, &mut visited, step).await?;
+            let (place, link) = self.open_one(io, discovery, &choices, &mut visited, step).await?;
             let server = place.host.clone();
             match self.authenticate(link, &server, &registration).await? {
                 Answer::Registered(registered) => {
                     if from.is_some() {
-                        io.tell(Event::Evidence(Step::Redirection, format!("{server} is home and registered the endpoint")));
+                        io.tell(Event::Evidence(
+                            Step::Redirection,
+                            format!("{server} is home and registered the endpoint"),
+                        ));
                         io.tell(Event::Ended(Step::Redirection, StepResult::Pass));
                     }
                     return Ok(Box::new(HomeReached { registered: *registered, home: server, registration }));
@@ -143,8 +193,11 @@ impl SignIn {
                 Answer::Redirected { link, to } => {
                     link.close().await;
                     io.tell(Event::Began(Step::Redirection));
-                    let names: Vec<String> = to.iter().map(Place::to_string).collect();
-                    io.tell(Event::Evidence(Step::Redirection, format!("{server} says home is {}", names.join(", then "))));
+                    let names: Vec<String> = to.iter().map(ToString::to_string).collect();
+                    io.tell(Event::Evidence(
+                        Step::Redirection,
+                        format!("{server} says home is {}", names.join(", then ")),
+                    ));
                     io.tell(Event::Redirected { from: server.clone(), to: names });
                     if visited.len() > MAX_REDIRECTS {
                         return Err(too_many(visited));
@@ -166,20 +219,30 @@ impl SignIn {
     async fn open_one<'a>(
         &self,
         io: &'a dyn Io,
+        discovery: &Discovery,
         choices: &[Place],
         visited: &mut Vec<String>,
         on_failure: Step,
     ) -> Result<(Place, Link<'a>), Failed> {
         let fresh: Vec<&Place> = choices.iter().filter(|place| !visited.contains(&place.to_string())).collect();
         if fresh.is_empty() {
-            visited.extend(choices.first().map(Place::to_string));
+            visited.extend(choices.first().map(ToString::to_string));
             return Err(too_many(visited.clone()));
         }
         let mut first = None;
         for place in fresh {
             visited.push(place.to_string());
             io.tell(Event::Began(Step::Connectivity));
-            match connect::open(io, place, &self.connect).await {
+            let hop = match self.hop(io, discovery, place).await {
+                Ok(hop) => hop,
+                Err(verdict) => {
+                    io.tell(Event::Remark(Step::Connectivity, verdict.sentence.clone()));
+                    io.tell(Event::Ended(Step::Connectivity, StepResult::Fail));
+                    first.get_or_insert(verdict);
+                    continue;
+                }
+            };
+            match connect::open(io, &hop, &self.connect).await {
                 Ok(open) => {
                     io.tell(Event::Ended(Step::Connectivity, StepResult::Pass));
                     return Ok((place.clone(), Link::new(io, open.conn, open.local)));
@@ -202,6 +265,22 @@ impl SignIn {
             Step::Redirection => Failed::Everywhere(Step::Redirection, after_redirect(verdict)),
             _ => Failed::Here(Step::Connectivity, verdict),
         })
+    }
+
+    /// A place with its addresses. Discovery found those of its candidates; a redirect only gives a name.
+    async fn hop(&self, io: &dyn Io, discovery: &Discovery, place: &Place) -> Result<Hop, Verdict> {
+        let addresses = match &place.addresses {
+            Some(addresses) => addresses.clone(),
+            None => match discovery.web().resolve(io, &place.host).await {
+                Ok(addresses) => addresses.to_vec(),
+                Err(answer) => {
+                    let finding = Finding::ServerWithoutAddress { host: place.host.clone(), answer };
+                    return Err(finding.verdict());
+                }
+            },
+        };
+        let tls_name = (!place.legacy_tcp).then(|| place.host.clone());
+        Ok(Hop { host: place.host.clone(), addresses, port: place.port, tls_name, proxy: self.proxy.clone() })
     }
 
     /// Step 3 at one server: REGISTER, 401, the legs of the mechanism, and the final answer.
@@ -255,7 +334,7 @@ impl SignIn {
                 Ok(Answer::Registered(Box::new(Registered { link, accepted, mechanism, cseq })))
             }
             Some(301) => match register::targets(server, &message) {
-                Ok(targets) => Ok(Answer::Redirected { link, to: targets.iter().map(Place::from_redirect).collect() }),
+                Ok(targets) => Ok(Answer::Redirected { link, to: targets.iter().map(Place::named).collect() }),
                 Err(failure) => Err(Failed::Everywhere(Step::Redirection, failure.verdict())),
             },
             code => {
@@ -276,7 +355,15 @@ impl SignIn {
         let io = link.io();
         io.tell(Event::Began(Step::Settings));
         let mut session = Session::new(link, registration, &accepted, cseq, self.response_limit);
-        let settled = provision::settle(&mut session, &accepted, &|event| io.tell(event)).await;
+        let me = Endpoint {
+            aor: self.aor.clone(),
+            epid: self.epid.as_str().to_owned(),
+            instance: session.registration().instance.to_string(),
+            machine: self.log_on.as_ref().map_or_else(String::new, |log_on| log_on.workstation.clone()),
+            allow_events: accepted.events.clone(),
+            batches: accepted.batch,
+        };
+        let settled = provision::settle(&mut session, &me, self.appearance, &|event| io.tell(event)).await;
         io.tell(Event::Ended(Step::Settings, StepResult::Pass));
         SignedIn { session, home, mechanism, accepted, settled }
     }
@@ -380,7 +467,8 @@ impl Round<'_> {
         let mut entropy = Entropy { client_challenge: [0; 8], session_key: [0; 16] };
         io.fill_random(&mut entropy.client_challenge);
         io.fill_random(&mut entropy.session_key);
-        last_leg(self.server, challenge, log_on, &entropy, io.now().unix_seconds).map_err(|failure| refused(401, &failure))
+        last_leg(self.server, challenge, log_on, &entropy, io.now().unix_seconds)
+            .map_err(|failure| refused(401, &failure))
     }
 
     fn refusal(&self, bytes: &[u8]) -> Stopped {

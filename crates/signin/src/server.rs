@@ -30,7 +30,7 @@ use crate::service::{SipService, Surroundings, Wire};
 use sip::{Draft, Message};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 /// How a server behaves. Times as the specification has them; where it gives none, our choice is named.
@@ -80,6 +80,24 @@ pub struct Foundations {
     pub surroundings: Arc<dyn Surroundings>,
     /// Where bytes go.
     pub wire: Arc<dyn Wire>,
+    /// The other servers of the deployment.
+    pub neighbours: Neighbours,
+}
+
+/// The servers of one deployment, by FQDN: where notifications for endpoints of another server are handed over.
+#[derive(Clone, Default)]
+pub struct Neighbours(Arc<RwLock<HashMap<String, Weak<FrontEnd>>>>);
+
+impl Neighbours {
+    /// Makes a server known to the others.
+    pub fn join(&self, server: &Arc<FrontEnd>) {
+        let mut servers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        servers.insert(server.fqdn().to_owned(), Arc::downgrade(server));
+    }
+
+    fn of(&self, fqdn: &str) -> Option<Arc<FrontEnd>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(fqdn)?.upgrade()
+    }
 }
 
 /// One server.
@@ -87,7 +105,7 @@ pub struct FrontEnd {
     here: Here,
     settings: Settings,
     foundations: Foundations,
-    provision: Provision,
+    provision: Arc<Provision>,
     state: Mutex<State>,
 }
 
@@ -117,7 +135,7 @@ impl FrontEnd {
         here: Here,
         settings: Settings,
         authentication: AuthSettings,
-        provision: Provision,
+        provision: Arc<Provision>,
         foundations: Foundations,
     ) -> FrontEnd {
         let state = State {
@@ -143,7 +161,7 @@ impl FrontEnd {
     }
 
     /// Ends every registration of a user, and tells his endpoints why. `[MS-SIPREGE]` §3.2.
-    pub fn deregister(&self, aor: &Aor, why: Deregistration) -> usize {
+    pub async fn deregister(&self, aor: &Aor, why: Deregistration) -> usize {
         let gone: Vec<Arc<Binding>> = {
             let mut state = self.state();
             let bindings = state.location.bindings(aor).to_vec();
@@ -151,7 +169,7 @@ impl FrontEnd {
         };
         for binding in &gone {
             self.tell_deregistered(aor, binding, why);
-            self.endpoint_gone(aor, binding);
+            self.endpoint_gone(aor, binding).await;
         }
         gone.len()
     }
@@ -278,8 +296,8 @@ impl FrontEnd {
                 self.answer(arrived, verified, &registrar::redirect(&to));
                 self.state().associations.forget(verified.opaque());
             }
-            Decision::Register { .. } if request.expires == Some(0) => self.unbind(arrived, verified),
-            Decision::Register { primary } => self.bind(arrived, verified, request, primary),
+            Decision::Register { .. } if request.expires == Some(0) => self.unbind(arrived, verified).await,
+            Decision::Register { primary } => self.bind(arrived, verified, request, primary).await,
         }
     }
 
@@ -290,13 +308,13 @@ impl FrontEnd {
         Ok((owner.filter(|_| owns), owns))
     }
 
-    fn bind(&self, arrived: &Arrived, verified: &Verified, request: RegisterRequest, primary: bool) {
+    async fn bind(&self, arrived: &Arrived, verified: &Verified, request: RegisterRequest, primary: bool) {
         let now = self.now();
         let claim = verified.claim();
         let expires = request.expires.unwrap_or(self.settings.default_expires).min(self.settings.max_expires);
         let binding = Binding {
             instance: claim.instance,
-            epid: claim.epid.as_ref().map(|epid| epid.as_str().into()),
+            epid: claim.endpoint().into(),
             contact: received_contact(&request.contact, arrived.hop.remote, &arrived.hop.cid()).into(),
             conn: arrived.hop.conn,
             opaque: verified.opaque().into(),
@@ -318,24 +336,24 @@ impl FrontEnd {
             server: &self.settings.server,
         };
         self.answer(arrived, verified, &registrar::registered(&claim.aor, &bindings, now, &granted));
-        self.put_out(&claim.aor, &added);
+        self.put_out(&claim.aor, &added).await;
     }
 
     /// Tells the endpoints that a new binding put out.
-    fn put_out(&self, aor: &Aor, added: &Added) {
+    async fn put_out(&self, aor: &Aor, added: &Added) {
         if let Some(evicted) = &added.evicted {
             self.tell_deregistered(aor, evicted, Deregistration::Unregistered);
-            self.endpoint_gone(aor, evicted);
+            self.endpoint_gone(aor, evicted).await;
         }
         if let Some(replaced) = &added.replaced {
             // The same endpoint came back over another connection: its subscriptions went with the old one.
             self.tell_deregistered(aor, replaced, Deregistration::Unregistered);
-            self.endpoint_gone(aor, replaced);
+            self.endpoint_gone(aor, replaced).await;
             self.foundations.wire.close(replaced.conn);
         }
     }
 
-    fn unbind(&self, arrived: &Arrived, verified: &Verified) {
+    async fn unbind(&self, arrived: &Arrived, verified: &Verified) {
         let claim = verified.claim();
         let now = self.now();
         let (gone, left) = {
@@ -353,7 +371,7 @@ impl FrontEnd {
         };
         self.answer(arrived, verified, &registrar::registered(&claim.aor, &left, now, &granted));
         if let Some(binding) = gone {
-            self.endpoint_gone(&claim.aor, &binding);
+            self.endpoint_gone(&claim.aor, &binding).await;
         }
         self.state().associations.forget(verified.opaque());
     }
@@ -364,14 +382,12 @@ impl FrontEnd {
             let why = Diagnostics::public(4004, "The endpoint is not registered here");
             return self.answer(arrived, verified, &Reply::new(403, "Forbidden").because(why));
         }
-        let caller = Caller {
-            aor: claim.aor.clone(),
-            instance: claim.instance,
-            epid: claim.epid.as_ref().map(|epid| epid.as_str().to_owned()),
-            external: self.settings.external,
+        let caller = Caller { aor: claim.aor.clone(), epid: claim.endpoint(), external: self.settings.external };
+        let answer = {
+            let Ok(request) = Message::parse(&arrived.bytes) else { return };
+            self.provision.answer(&caller, &request, &arrived.to_tag)
         };
-        let Ok(request) = Message::parse(&arrived.bytes) else { return };
-        let answer = self.provision.answer(&caller, &request, &arrived.to_tag).await;
+        let answer = answer.await;
         if let Some(reply) = &answer.reply {
             self.answer(arrived, verified, reply);
         }
@@ -382,34 +398,34 @@ impl FrontEnd {
         self.state().location.binding(&aor, instance).is_some()
     }
 
-    fn endpoint_gone(&self, aor: &Aor, binding: &Binding) {
-        let notices = self.provision.endpoint_gone(aor, binding.instance);
+    async fn endpoint_gone(&self, aor: &Aor, binding: &Binding) {
+        let notices = self.provision.endpoint_gone(aor, &binding.epid).await;
         self.deliver(notices);
     }
 
-    /// Sends requests of ours to endpoints, each signed by the association of the endpoint it goes to.
+    /// Sends notifications; those for endpoints of another server go there.
     fn deliver(&self, notices: Vec<Notice>) {
         for notice in notices {
-            let (aor, instance) = (&notice.to.0, notice.to.1);
-            let Some(binding) = self.state().location.binding(aor, instance).cloned() else { continue };
-            let mut draft = Draft::request(notice.method, &binding.contact);
-            self.begin_request(&mut draft);
-            for (name, value) in &notice.headers {
-                draft.header(name, value);
+            if *notice.server == *self.here.fqdn {
+                self.notify(&notice);
+            } else if let Some(neighbour) = self.foundations.neighbours.of(&notice.server) {
+                neighbour.notify(&notice);
             }
-            if let Some((content_type, body)) = notice.body {
-                draft.body(&content_type, body);
-            }
-            self.send_signed(&binding, draft);
         }
     }
 
-    fn begin_request(&self, draft: &mut Draft) {
+    /// Sends a notification to an endpoint registered here, signed by the association it uses.
+    fn notify(&self, notice: &Notice) {
+        let Some(binding) = self.state().location.binding_of(&notice.to, &notice.epid).cloned() else { return };
+        let draft = notice.draft(&binding.contact, &self.via());
+        self.send_signed(&binding, draft);
+    }
+
+    /// Via of a request of ours.
+    fn via(&self) -> String {
         let mut branch = [0; 8];
         self.foundations.surroundings.fill_random(&mut branch);
-        draft
-            .header("Via", format_args!("SIP/2.0/TLS {};branch=z9hG4bK{};branched=FALSE", self.here.fqdn, hex::encode_upper(branch)))
-            .header("Max-Forwards", 70);
+        format!("SIP/2.0/TLS {};branch=z9hG4bK{};branched=FALSE", self.here.fqdn, hex::encode_upper(branch))
     }
 
     fn send_signed(&self, binding: &Binding, draft: Draft) {
@@ -424,8 +440,9 @@ impl FrontEnd {
         let Some(dialog) = &binding.dialog else { return };
         let uri = aor.to_uri();
         let mut draft = Draft::request("NOTIFY", &binding.contact);
-        self.begin_request(&mut draft);
         draft
+            .header("Via", self.via())
+            .header("Max-Forwards", 70)
             .header("From", format_args!("<{uri}>;tag={}", dialog.to_tag))
             .header("To", &dialog.from)
             .header("Call-ID", &dialog.call_id)
@@ -437,7 +454,7 @@ impl FrontEnd {
         self.send_signed(binding, draft);
     }
 
-    fn sweep(&self) {
+    async fn sweep(self: Arc<Self>) {
         let now = self.now();
         let (gone, silent) = {
             let mut state = self.state();
@@ -460,7 +477,7 @@ impl FrontEnd {
             (gone, silent)
         };
         for (aor, binding) in &gone {
-            self.endpoint_gone(aor, binding);
+            self.endpoint_gone(aor, binding).await;
         }
         for conn in silent {
             self.foundations.wire.close(conn);
@@ -510,7 +527,7 @@ impl SipService for FrontEnd {
         }
     }
 
-    fn closed(&self, conn: ConnId) {
+    fn closed(self: Arc<Self>, conn: ConnId) -> Option<Pending<'static, ()>> {
         let now = self.now();
         let gone = {
             let mut state = self.state();
@@ -518,14 +535,18 @@ impl SipService for FrontEnd {
             state.associations.closed(conn);
             state.location.closed(conn, now)
         };
-        for (aor, binding) in &gone {
-            self.endpoint_gone(aor, binding);
+        if gone.is_empty() {
+            return None;
         }
+        Some(Box::pin(async move {
+            for (aor, binding) in &gone {
+                self.endpoint_gone(aor, binding).await;
+            }
+        }))
     }
 
     fn tick(self: Arc<Self>) -> Option<Pending<'static, ()>> {
-        self.sweep();
-        None
+        Some(Box::pin(self.sweep()))
     }
 }
 

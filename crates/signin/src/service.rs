@@ -38,8 +38,8 @@ pub trait SipService: Send + Sync {
     /// A keep-alive arrived (CR LF between messages).
     fn kept_alive(&self, conn: ConnId);
 
-    /// The connection is gone.
-    fn closed(&self, conn: ConnId);
+    /// The connection is gone. Telling others about it may take a future.
+    fn closed(self: Arc<Self>, conn: ConnId) -> Option<Pending<'static, ()>>;
 
     /// Called about every second: time for sweeps and for closing idle connections.
     fn tick(self: Arc<Self>) -> Option<Pending<'static, ()>>;

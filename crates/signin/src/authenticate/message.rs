@@ -117,7 +117,12 @@ impl<'a> Parameters<'a> {
         self.get(name).map(|text| STANDARD.decode(text).map_err(|_| AuthHeaderError::Bad(name))).transpose()
     }
 
-    fn signature(&self, rand: &'static str, num: &'static str, mac: &'static str) -> Result<Signature, AuthHeaderError> {
+    fn signature(
+        &self,
+        rand: &'static str,
+        num: &'static str,
+        mac: &'static str,
+    ) -> Result<Signature, AuthHeaderError> {
         Ok(Signature {
             rand: self.text(rand)?,
             num: self.text(num)?.parse().map_err(|_| AuthHeaderError::Bad(num))?,

@@ -80,6 +80,13 @@ pub struct Claim {
     pub instance: InstanceId,
 }
 
+impl Claim {
+    /// What the endpoint is called: its epid, or its instance id when it has none.
+    pub fn endpoint(&self) -> String {
+        self.epid.as_ref().map_or_else(|| self.instance.to_string(), |epid| epid.as_str().to_owned())
+    }
+}
+
 /// A request whose sender is proven. Only this file makes one, and only from a right signature or (in version 3) a
 /// right handshake; the registrar takes nothing else.
 #[derive(Debug, Clone)]
@@ -311,7 +318,10 @@ impl Associations {
         let Some(handshake) = self.take_handshake(opaque) else {
             return self.challenge(None, Some("an answer to no challenge of ours".to_owned()));
         };
-        if handshake.until <= moment.now || handshake.claim.aor != claim.aor || handshake.claim.instance != claim.instance {
+        if handshake.until <= moment.now
+            || handshake.claim.aor != claim.aor
+            || handshake.claim.instance != claim.instance
+        {
             return self.challenge(None, Some("an answer too late or from another endpoint".to_owned()));
         }
         let token = credentials.gssapi_data.as_deref().unwrap_or_default();
@@ -435,7 +445,12 @@ impl Associations {
                 match known.association.check_client(signature, message) {
                     Ok(()) => {
                         let account = known.account.clone();
-                        return Examined::Verified(Verified { claim, account, opaque: opaque.to_owned(), fresh: false });
+                        return Examined::Verified(Verified {
+                            claim,
+                            account,
+                            opaque: opaque.to_owned(),
+                            fresh: false,
+                        });
                     }
                     Err(error) => error,
                 }

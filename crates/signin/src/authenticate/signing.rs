@@ -121,7 +121,9 @@ mod tests {
             "<NTLM><1B6D47A1><11><SIP Communications Service><LOC-COMPANYT-FE03.COMPANY.COM><41CEg82ECa0AC8i3DD7mE673t9CF4b19DAxF780x><1><INVITE><sip:sender@company.com><2420628112><sip:recipient@company.com><7aee15546a><SIP:recipient@company.com><><><180>"
         );
         let both = "SIP/2.0 180 Ringing\r\nFrom: sip:a@b.c;tag=1\r\nTo: <sip:d@e.f>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nP-Asserted-Identity: <sip:d@e.f>, <tel:+1425>\r\n\r\n";
-        assert!(signed_text(both, &salt("0", 1, "t")).ends_with("<sip:a@b.c><1><sip:d@e.f><><sip:d@e.f><tel:+1425><><180>"));
+        assert!(
+            signed_text(both, &salt("0", 1, "t")).ends_with("<sip:a@b.c><1><sip:d@e.f><><sip:d@e.f><tel:+1425><><180>")
+        );
     }
 
     #[test]

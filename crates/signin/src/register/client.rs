@@ -103,7 +103,7 @@ pub struct Accepted {
 /// Reads a 200.
 pub fn accepted(response: &Message<'_>, registration: &Registration) -> Accepted {
     let bound = own_binding(response, registration.instance);
-    let expires = response
+    let expires: u32 = response
         .header(Name::Expires)
         .and_then(|text| text.parse().ok())
         .or(bound.as_ref().and_then(|b| b.expires))
@@ -120,7 +120,7 @@ pub fn accepted(response: &Message<'_>, registration: &Registration) -> Accepted
         agreed.then(|| Duration::from_secs(seconds))
     });
     Accepted {
-        expires: Duration::from_secs(expires),
+        expires: Duration::from_secs(u64::from(expires)),
         gruu: bound.and_then(|b| b.gruu),
         keep_alive,
         events: response.all(Name::AllowEvents).flat_map(|v| v.split(',')).map(|e| e.trim().to_owned()).collect(),
@@ -227,11 +227,9 @@ impl RegisterFailure {
                 Certainty::Consistent,
                 "look at the Front End service and its store: TLS answers, but the registrar does not",
             ),
-            RegisterFailure::NotSip { .. } => (
-                "tcp-wrong-service",
-                Certainty::Certain,
-                "correct the port: another service answers there",
-            ),
+            RegisterFailure::NotSip { .. } => {
+                ("tcp-wrong-service", Certainty::Certain, "correct the port: another service answers there")
+            }
             RegisterFailure::NothingGranted { .. } => (
                 "reg-expires-small",
                 Certainty::Consistent,
@@ -246,29 +244,41 @@ impl RegisterFailure {
 fn meaning(code: u16, id: Option<u32>) -> (&'static str, Certainty, &'static str) {
     use Certainty::{Certain, Consistent};
     match (code, id) {
-        (404, Some(1003)) => {
-            ("user-not-found", Certain, "correct the sign-in address: nobody has it; compare it with the account's SIP address")
-        }
+        (404, Some(1003)) => (
+            "user-not-found",
+            Certain,
+            "correct the sign-in address: nobody has it; compare it with the account's SIP address",
+        ),
         (404, Some(4005)) => ("user-not-sip-enabled", Certain, "enable the user for SIP on a pool"),
         (404, Some(4006)) => {
             ("user-not-in-pool", Certain, "assign the user to a pool, or wait until the assignment has been replicated")
         }
-        (404, Some(1005)) => ("edge-domain-not-allowed", Consistent, "add the SIP domain to the deployment and publish it"),
-        (404, _) => ("user-not-found", Consistent, "correct the sign-in address, or enable the user for SIP"),
-        (403, Some(4003)) => ("user-no-remote-access", Certain, "grant the user an external access policy, or sign in from inside"),
-        (403, Some(4004)) => {
-            ("user-wrong-identity", Certain, "log on with the account that owns this sign-in address (--user), or sign in with that account's address")
+        (404, Some(1005)) => {
+            ("edge-domain-not-allowed", Consistent, "add the SIP domain to the deployment and publish it")
         }
+        (404, _) => ("user-not-found", Consistent, "correct the sign-in address, or enable the user for SIP"),
+        (403, Some(4003)) => {
+            ("user-no-remote-access", Certain, "grant the user an external access policy, or sign in from inside")
+        }
+        (403, Some(4004)) => (
+            "user-wrong-identity",
+            Certain,
+            "log on with the account that owns this sign-in address (--user), or sign in with that account's address",
+        ),
         (403, Some(4141)) => ("user-disabled", Certain, "enable the account again"),
         (403, Some(1012)) => ("edge-remote-off", Consistent, "allow remote access in the Edge configuration"),
-        (403, Some(17002 | 17003)) => ("client-version-blocked", Certain, "update the client, or change the version rule"),
+        (403, Some(17002 | 17003)) => {
+            ("client-version-blocked", Certain, "update the client, or change the version rule")
+        }
         (403, _) => ("user-forbidden", Consistent, "look at the diagnostics id: a policy forbids this sign-in"),
         (400, Some(4010..=4012)) => ("reg-missing-endpoint-id", Certain, "send epid and +sip.instance"),
         (489, _) => ("reg-bad-event", Certain, "send Event: registration"),
         (421, _) => ("reg-missing-extension", Certain, "send the option tags the server asks for"),
         (423, _) => ("reg-expires-small", Certain, "ask for a longer registration"),
         (503, _) => ("pool-503", Consistent, "wait for Retry-After; look at the services of the pool and its load"),
-        (504, Some(1008 | 1014)) => ("edge-next-hop-dns", Consistent, "repair name resolution on the server that answered"),
+        (504, Some(1008 | 1014)) => {
+            ("edge-next-hop-dns", Consistent, "repair name resolution on the server that answered")
+        }
         (504, Some(1010)) => ("edge-next-hop-cert", Consistent, "repair the certificate between the servers"),
         (504, _) => ("pool-504", Consistent, "look at the home pool: the server that answered cannot reach it"),
         (408, _) => ("pool-408", Consistent, "look at the user services and the store of the pool"),

@@ -17,8 +17,8 @@ use std::time::Duration;
 pub struct Binding {
     /// The device.
     pub instance: InstanceId,
-    /// Endpoint id, when the client has one.
-    pub epid: Option<Box<str>>,
+    /// Endpoint id; of a client that has none, its instance id.
+    pub epid: Box<str>,
     /// Contact URI as kept (after `proxy=replace`): Request-URI of what is sent there.
     pub contact: Box<str>,
     /// The one connection that leads there.
@@ -97,6 +97,11 @@ impl Location {
         self.bindings(aor).iter().find(|b| b.instance == instance)
     }
 
+    /// The binding of the endpoint with that epid.
+    pub fn binding_of(&self, aor: &Aor, epid: &str) -> Option<&Arc<Binding>> {
+        self.bindings(aor).iter().find(|b| &*b.epid == epid)
+    }
+
     /// Ends one binding.
     pub fn unbind(&mut self, aor: &Aor, instance: InstanceId) -> Option<Arc<Binding>> {
         let bindings = self.users.get_mut(aor)?;
@@ -171,7 +176,7 @@ mod tests {
     fn binding(epid: &str, conn: u64, expires: u64) -> Binding {
         Binding {
             instance: InstanceId::of_epid(&epid.parse().expect("epid")),
-            epid: Some(epid.into()),
+            epid: epid.into(),
             contact: "sip:127.0.0.1".into(),
             conn: ConnId(conn),
             opaque: "0A0B0C0D".into(),

@@ -264,13 +264,20 @@ mod tests {
         RegisterRequest::read(&Message::parse(text.as_bytes()).expect("parses"), "t")
     }
 
-    const CONTACT: &str = "Contact: <sip:192.0.2.10:50230;transport=tls;ms-opaque=f1>;methods=\"INVITE, BYE\";proxy=replace\r\n";
+    const CONTACT: &str =
+        "Contact: <sip:192.0.2.10:50230;transport=tls;ms-opaque=f1>;methods=\"INVITE, BYE\";proxy=replace\r\n";
 
     #[test]
     fn reads_what_a_client_sends() {
-        let request = read(&format!("{CONTACT}Supported: gruu-10, adhoclist\r\nEvent: registration\r\nms-keep-alive: UAC;hop-hop=yes\r\n")).expect("reads");
+        let request = read(&format!(
+            "{CONTACT}Supported: gruu-10, adhoclist\r\nEvent: registration\r\nms-keep-alive: UAC;hop-hop=yes\r\n"
+        ))
+        .expect("reads");
         assert_eq!(request.contact, "sip:192.0.2.10:50230;transport=tls;ms-opaque=f1");
-        assert_eq!((request.expires, request.gruu, request.keep_alive, request.registration_event), (None, true, true, true));
+        assert_eq!(
+            (request.expires, request.gruu, request.keep_alive, request.registration_event),
+            (None, true, true, true)
+        );
         assert_eq!(read(&format!("{CONTACT}Expires: 0\r\n")).expect("reads").expires, Some(0));
     }
 
@@ -290,9 +297,18 @@ mod tests {
     fn contact_is_replaced_by_what_was_seen() {
         let far: SocketAddr = "127.0.0.1:4000".parse().expect("address");
         let cases = [
-            ("sip:192.0.2.10:50230;transport=tls;ms-opaque=f1", "sip:127.0.0.1:4000;transport=tls;ms-opaque=f1;ms-received-cid=2A"),
-            ("sip:alice@host.example;transport=tls", "sip:alice@host.example;transport=tls;maddr=127.0.0.1;ms-received-cid=2A"),
-            ("sip:alice:50230;maddr=192.0.2.1;transport=tls", "sip:alice:50230;maddr=127.0.0.1;transport=tls;ms-received-cid=2A"),
+            (
+                "sip:192.0.2.10:50230;transport=tls;ms-opaque=f1",
+                "sip:127.0.0.1:4000;transport=tls;ms-opaque=f1;ms-received-cid=2A",
+            ),
+            (
+                "sip:alice@host.example;transport=tls",
+                "sip:alice@host.example;transport=tls;maddr=127.0.0.1;ms-received-cid=2A",
+            ),
+            (
+                "sip:alice:50230;maddr=192.0.2.1;transport=tls",
+                "sip:alice:50230;maddr=127.0.0.1;transport=tls;ms-received-cid=2A",
+            ),
         ];
         for (contact, expected) in cases {
             assert_eq!(received_contact(contact, far, "2A"), expected);
