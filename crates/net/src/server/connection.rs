@@ -1,0 +1,224 @@
+//! One SIP connection: read what is there, hand over each message in order, write all answers at once, sleep.
+//!
+//! While it sleeps, a connection holds no buffer: bytes are read into a scratch area of the thread, and kept only when
+//! a message is not whole yet.
+
+use crate::server::accept::Stop;
+use crate::server::sip::Desk;
+use crate::server::wires::{Next, Outbox};
+use ::sip::framing::{Cut, cut};
+use futures_util::poll;
+use signin::io::{ConnId, Pending};
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
+
+/// Size of a thread's scratch area: one full TLS record.
+const SCRATCH: usize = 16 * 1024;
+
+/// Reading pauses for handling after this many bytes, so that one busy peer does not keep others waiting.
+const BATCH: usize = 64 * 1024;
+
+/// What a connection may keep allocated for the rest of a message when most of it has been handled.
+const KEPT: usize = 4 * 1024;
+
+/// Longest goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static AREA: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// The connection is over; the reason was told where it was found.
+struct Over;
+
+/// A connection whose handshake is done.
+pub(super) struct Connection<S> {
+    stream: S,
+    presence: Presence,
+    /// Received and not yet handled: nothing, or the beginning of a message.
+    received: Vec<u8>,
+}
+
+/// The connection as service and wires know it; they are told when it is gone, however it goes.
+struct Presence {
+    desk: Arc<Desk>,
+    conn: ConnId,
+    outbox: Arc<Outbox>,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.desk.wires.remove(self.conn);
+        let telling = self.desk.service.clone().closed(self.conn);
+        // Without a runtime the whole program is ending, and with it whoever could be told.
+        if let (Some(telling), Ok(runtime)) = (telling, tokio::runtime::Handle::try_current()) {
+            runtime.spawn(telling);
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn new(desk: Arc<Desk>, stream: S, remote: SocketAddr, local: SocketAddr) -> Connection<S> {
+        let (conn, outbox) = desk.wires.enter(desk.limits.queued);
+        desk.service.opened(conn, remote, local);
+        Connection { stream, presence: Presence { desk, conn, outbox }, received: Vec::new() }
+    }
+
+    /// Serves until either side has enough.
+    pub(super) async fn serve(mut self, mut stop: Stop) {
+        // `Over` says only that there is nothing more to do.
+        let _: Result<(), Over> = self.converse(&mut stop).await;
+        let _ = timeout(GOODBYE, self.stream.shutdown()).await;
+    }
+
+    async fn converse(&mut self, stop: &mut Stop) -> Result<(), Over> {
+        loop {
+            self.flush().await?;
+            let ended = tokio::select! {
+                biased;
+                ended = poll_fn(|cx| poll_arrival(Pin::new(&mut self.stream), cx, &mut self.received)) => ended,
+                () = self.presence.outbox.woken() => continue,
+                () = stop.requested() => {
+                    self.presence.outbox.close();
+                    return self.flush().await;
+                }
+            };
+            self.presence.outbox.attend();
+            self.handle().await?;
+            if ended {
+                return self.flush().await;
+            }
+        }
+    }
+
+    /// Hands over every whole message received.
+    async fn handle(&mut self) -> Result<(), Over> {
+        let (desk, conn) = (self.presence.desk.clone(), self.presence.conn);
+        let received = std::mem::take(&mut self.received);
+        let mut rest = received.as_slice();
+        while !rest.is_empty() && !self.presence.outbox.is_closing() {
+            match cut(rest, &desk.limits.framing) {
+                Ok(Cut::Message { length }) => {
+                    let (message, after) = rest.split_at(length);
+                    rest = after;
+                    if let Some(answering) = desk.service.clone().received(conn, message) {
+                        self.wait_for(answering).await?;
+                    }
+                }
+                Ok(Cut::KeepAlive { length }) => {
+                    rest = &rest[length..];
+                    desk.service.kept_alive(conn);
+                }
+                Ok(Cut::Incomplete) => break,
+                Err(error) => {
+                    desk.service.garbled(conn, error);
+                    self.presence.outbox.close();
+                }
+            }
+        }
+        let handled = received.len() - rest.len();
+        self.received = kept(received, handled);
+        Ok(())
+    }
+
+    /// Waits for an answer that takes time; what others send on this connection meanwhile is written at once. The
+    /// service's work is finished even when the connection ends first.
+    async fn wait_for(&mut self, mut answering: Pending<'static, ()>) -> Result<(), Over> {
+        if poll!(&mut answering).is_ready() {
+            return Ok(());
+        }
+        loop {
+            if let Err(over) = self.flush().await {
+                answering.await;
+                return Err(over);
+            }
+            tokio::select! {
+                biased;
+                () = &mut answering => break,
+                () = self.presence.outbox.woken() => {}
+            }
+        }
+        self.presence.outbox.attend();
+        Ok(())
+    }
+
+    /// Writes what is queued, until nothing is.
+    async fn flush(&mut self) -> Result<(), Over> {
+        loop {
+            match self.presence.outbox.next() {
+                Next::Write(bytes) => self.write(&bytes).await?,
+                Next::Rest => return Ok(()),
+                Next::Close => return Err(Over),
+                Next::Overflow => return Err(self.unread("too much waits for a peer that does not read")),
+            }
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Over> {
+        let stalled = self.presence.desk.limits.stalled;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = tokio::select! {
+                biased;
+                written = timeout(stalled, self.stream.write(rest)) => written,
+                () = self.presence.outbox.overflow() => {
+                    return Err(self.unread("too much waits for a peer that does not read"));
+                }
+            };
+            match written {
+                Ok(Ok(written @ 1..)) => rest = &rest[written..],
+                Ok(_) => return Err(Over),
+                Err(_) => return Err(self.unread("a peer has not read for too long")),
+            }
+        }
+        match timeout(stalled, self.stream.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Over),
+            Err(_) => Err(self.unread("a peer has not read for too long")),
+        }
+    }
+
+    fn unread(&self, reason: &str) -> Over {
+        tracing::info!(conn = self.presence.conn.0, "closed: {reason}");
+        Over
+    }
+}
+
+/// Reads all there is, up to [`BATCH`]; ready with whether the stream has ended. What was read before the end counts.
+fn poll_arrival<S: AsyncRead>(mut stream: Pin<&mut S>, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<bool> {
+    AREA.with_borrow_mut(|area| {
+        let before = into.len();
+        loop {
+            let mut buffer = ReadBuf::new(area);
+            match stream.as_mut().poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => into.extend_from_slice(buffer.filled()),
+                // An error is an end too: nobody could do more about it than to forget the connection.
+                Poll::Ready(_) => return Poll::Ready(true),
+                Poll::Pending if into.len() > before => return Poll::Ready(false),
+                Poll::Pending => return Poll::Pending,
+            }
+            if into.len() - before >= BATCH {
+                return Poll::Ready(false);
+            }
+        }
+    })
+}
+
+/// The beginning of a message that is not whole yet; nothing stays allocated when there is none.
+fn kept(mut received: Vec<u8>, handled: usize) -> Vec<u8> {
+    if handled == received.len() {
+        return Vec::new();
+    }
+    if handled > 0 {
+        received.drain(..handled);
+        received.shrink_to(KEPT);
+    }
+    received
+}

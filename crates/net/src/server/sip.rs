@@ -1,0 +1,74 @@
+//! SIP listeners. Which messages mean what, whom to answer and when to hang up is the service's business.
+
+use crate::server::accept::{ListenerLimits, Serving, Visitor, start};
+use crate::server::connection::Connection;
+use crate::server::tls::{Secured, Security};
+use crate::server::wires::Wires;
+use signin::service::SipService;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// How much one SIP connection may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct SipLimits {
+    /// Of the listener.
+    pub listener: ListenerLimits,
+    /// Of one message.
+    pub framing: ::sip::framing::Limits,
+    /// Bytes that may wait for a peer that does not read.
+    pub queued: usize,
+    /// Longest time a peer may take nothing of what waits for it.
+    pub stalled: Duration,
+}
+
+impl Default for SipLimits {
+    /// Messages as [`sip::framing::Limits`] has them, 4 MiB queued, 30 s stalled.
+    fn default() -> SipLimits {
+        SipLimits {
+            listener: ListenerLimits::default(),
+            framing: ::sip::framing::Limits::default(),
+            queued: 4 * 1024 * 1024,
+            stalled: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Serves SIP on `listener` until the [`Serving`] is stopped or dropped. Several listeners may share a service and its
+/// `wires`; the service's `tick` is called each second by each of them.
+pub fn serve_sip(
+    listener: TcpListener,
+    security: impl Into<Security>,
+    service: Arc<dyn SipService>,
+    wires: Arc<Wires>,
+    limits: SipLimits,
+) -> io::Result<Serving> {
+    let desk = Arc::new(Desk { security: security.into(), service: service.clone(), wires, limits });
+    let receive = move |visitor| welcome(desk.clone(), visitor);
+    start(listener, limits.listener, receive, move || service.clone().tick())
+}
+
+/// What the connections of one listener share.
+pub(super) struct Desk {
+    pub(super) security: Security,
+    pub(super) service: Arc<dyn SipService>,
+    pub(super) wires: Arc<Wires>,
+    pub(super) limits: SipLimits,
+}
+
+/// Shakes hands and serves. Both parts are boxed: the handshake's state is freed before an idle connection is kept.
+async fn welcome(desk: Arc<Desk>, visitor: Visitor) {
+    let Visitor { stream, remote, local, mut stop, admission } = visitor;
+    let shaken = tokio::select! {
+        shaken = Box::pin(desk.security.accept(stream, desk.limits.listener.handshake)) => shaken,
+        () = stop.requested() => return,
+    };
+    match shaken {
+        Ok(Secured::Plain(stream)) => Box::pin(Connection::new(desk, stream, remote, local).serve(stop)).await,
+        Ok(Secured::Modern(stream)) => Box::pin(Connection::new(desk, stream, remote, local).serve(stop)).await,
+        Ok(Secured::Legacy(stream)) => Box::pin(Connection::new(desk, stream, remote, local).serve(stop)).await,
+        Err(error) => tracing::debug!(%remote, %error, "TLS handshake failed"),
+    }
+    drop(admission);
+}
