@@ -17,6 +17,3 @@
 
 pub mod client;
 pub mod server;
-
-#[cfg(test)]
-mod testing;

@@ -93,29 +93,40 @@ pub(super) struct Visitor {
     pub(super) admission: Admission,
 }
 
-/// Runs a listener: `receive` makes the future that serves one connection, `tick` is called each second.
+/// Runs a listener: `receive` makes the future that serves one connection, `tick` is called each second, `close` when
+/// the connections are to end.
 pub(super) fn start<F>(
     listener: TcpListener,
     limits: ListenerLimits,
     receive: impl Fn(Visitor) -> F + Send + 'static,
     tick: impl FnMut() -> Option<Pending<'static, ()>> + Send + 'static,
+    close: impl FnOnce() + Send + 'static,
 ) -> io::Result<Serving>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let local = listener.local_addr()?;
     let (stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(accept(listener, limits, Stop(stopped), receive, tick));
+    let task = tokio::spawn(async move {
+        let mut connections = accept(listener, limits, Stop(stopped), receive, tick).await;
+        close();
+        let all = async { while connections.join_next().await.is_some() {} };
+        if timeout(GRACE, all).await.is_err() {
+            tracing::warn!("connections that did not end in time are cut off");
+        }
+    });
     Ok(Serving { local, stop, task })
 }
 
+/// Accepts until stopped; the listener is closed and the connections go on when it returns.
 async fn accept<F>(
     listener: TcpListener,
     limits: ListenerLimits,
     stop: Stop,
     receive: impl Fn(Visitor) -> F,
     mut tick: impl FnMut() -> Option<Pending<'static, ()>>,
-) where
+) -> JoinSet<()>
+where
     F: Future<Output = ()> + Send + 'static,
 {
     let census = Arc::new(Census { limits, counts: Mutex::default() });
@@ -127,7 +138,7 @@ async fn accept<F>(
     loop {
         tokio::select! {
             biased;
-            () = stopping.requested() => break,
+            () = stopping.requested() => return connections,
             accepted = listener.accept() => match accepted {
                 Ok((stream, remote)) => {
                     if let Some(visitor) = admit(&census, stream, remote, &stop) {
@@ -143,11 +154,6 @@ async fn accept<F>(
             () = finished(&mut sweep) => sweep = None,
             _ = seconds.tick(), if sweep.is_none() => sweep = tick(),
         }
-    }
-    drop(listener);
-    let all = async { while connections.join_next().await.is_some() {} };
-    if timeout(GRACE, all).await.is_err() {
-        tracing::warn!("connections that did not end in time are cut off");
     }
 }
 

@@ -3,7 +3,6 @@
 //! While it sleeps, a connection holds no buffer: bytes are read into a scratch area of the thread, and kept only when
 //! a message is not whole yet.
 
-use crate::server::accept::Stop;
 use crate::server::sip::Desk;
 use crate::server::wires::{Next, Outbox};
 use ::sip::framing::{Cut, cut};
@@ -12,7 +11,7 @@ use signin::io::{ConnId, Pending};
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -53,9 +52,17 @@ struct Presence {
     outbox: Arc<Outbox>,
 }
 
+impl Presence {
+    fn unread(&self, reason: &str) -> Over {
+        tracing::info!(conn = self.conn.0, "closed: {reason}");
+        Over
+    }
+}
+
 impl Drop for Presence {
     fn drop(&mut self) {
         self.desk.wires.remove(self.conn);
+        self.desk.left(self.conn);
         let telling = self.desk.service.clone().closed(self.conn);
         // Without a runtime the whole program is ending, and with it whoever could be told.
         if let (Some(telling), Ok(runtime)) = (telling, tokio::runtime::Handle::try_current()) {
@@ -67,28 +74,25 @@ impl Drop for Presence {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn new(desk: Arc<Desk>, stream: S, remote: SocketAddr, local: SocketAddr) -> Connection<S> {
         let (conn, outbox) = desk.wires.enter(desk.limits.queued);
+        desk.entered(conn);
         desk.service.opened(conn, remote, local);
         Connection { stream, presence: Presence { desk, conn, outbox }, received: Vec::new() }
     }
 
     /// Serves until either side has enough.
-    pub(super) async fn serve(mut self, mut stop: Stop) {
+    pub(super) async fn serve(mut self) {
         // `Over` says only that there is nothing more to do.
-        let _: Result<(), Over> = self.converse(&mut stop).await;
+        let _: Result<(), Over> = self.converse().await;
         let _ = timeout(GOODBYE, self.stream.shutdown()).await;
     }
 
-    async fn converse(&mut self, stop: &mut Stop) -> Result<(), Over> {
+    async fn converse(&mut self) -> Result<(), Over> {
         loop {
             self.flush().await?;
             let ended = tokio::select! {
                 biased;
                 ended = poll_fn(|cx| poll_arrival(Pin::new(&mut self.stream), cx, &mut self.received)) => ended,
                 () = self.presence.outbox.woken() => continue,
-                () = stop.requested() => {
-                    self.presence.outbox.close();
-                    return self.flush().await;
-                }
             };
             self.presence.outbox.attend();
             self.handle().await?;
@@ -156,38 +160,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Next::Write(bytes) => self.write(&bytes).await?,
                 Next::Rest => return Ok(()),
                 Next::Close => return Err(Over),
-                Next::Overflow => return Err(self.unread("too much waits for a peer that does not read")),
+                Next::Overflow => return Err(self.presence.unread("too much waits for a peer that does not read")),
             }
         }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Over> {
-        let stalled = self.presence.desk.limits.stalled;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let written = tokio::select! {
+        let Connection { stream, presence, .. } = self;
+        let writing = async {
+            let written = stream.write_all(bytes).await;
+            if written.is_ok() { stream.flush().await } else { written }
+        };
+        let mut writing = pin!(writing);
+        // Nearly always the kernel takes everything at once; a timer is only made when it does not.
+        let written = match poll!(&mut writing) {
+            Poll::Ready(written) => Ok(written),
+            Poll::Pending => tokio::select! {
                 biased;
-                written = timeout(stalled, self.stream.write(rest)) => written,
-                () = self.presence.outbox.overflow() => {
-                    return Err(self.unread("too much waits for a peer that does not read"));
-                }
-            };
-            match written {
-                Ok(Ok(written @ 1..)) => rest = &rest[written..],
-                Ok(_) => return Err(Over),
-                Err(_) => return Err(self.unread("a peer has not read for too long")),
-            }
-        }
-        match timeout(stalled, self.stream.flush()).await {
+                written = timeout(presence.desk.limits.stalled, writing) => written,
+                () = presence.outbox.overflow() => return Err(presence.unread("too much waits for a peer that does not read")),
+            },
+        };
+        match written {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Over),
-            Err(_) => Err(self.unread("a peer has not read for too long")),
+            Err(_) => Err(presence.unread("a peer has not read for too long")),
         }
-    }
-
-    fn unread(&self, reason: &str) -> Over {
-        tracing::info!(conn = self.presence.conn.0, "closed: {reason}");
-        Over
     }
 }
 

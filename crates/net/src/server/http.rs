@@ -63,7 +63,7 @@ pub fn serve_http(
     limits: HttpLimits,
 ) -> io::Result<Serving> {
     let desk = Arc::new(Desk { security: security.into(), service, limits });
-    start(listener, limits.listener, move |visitor| welcome(desk.clone(), visitor), || None)
+    start(listener, limits.listener, move |visitor| welcome(desk.clone(), visitor), || None, || ())
 }
 
 struct Desk {

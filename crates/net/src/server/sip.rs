@@ -4,9 +4,11 @@ use crate::server::accept::{ListenerLimits, Serving, Visitor, start};
 use crate::server::connection::Connection;
 use crate::server::tls::{Secured, Security};
 use crate::server::wires::Wires;
-use signin::service::SipService;
+use signin::io::ConnId;
+use signin::service::{SipService, Wire};
+use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -44,17 +46,59 @@ pub fn serve_sip(
     wires: Arc<Wires>,
     limits: SipLimits,
 ) -> io::Result<Serving> {
-    let desk = Arc::new(Desk { security: security.into(), service: service.clone(), wires, limits });
+    let desk = Arc::new(Desk::new(security.into(), service.clone(), wires, limits));
+    let closing = desk.clone();
     let receive = move |visitor| welcome(desk.clone(), visitor);
-    start(listener, limits.listener, receive, move || service.clone().tick())
+    start(listener, limits.listener, receive, move || service.clone().tick(), move || closing.close())
 }
 
 /// What the connections of one listener share.
 pub(super) struct Desk {
-    pub(super) security: Security,
+    security: Security,
     pub(super) service: Arc<dyn SipService>,
     pub(super) wires: Arc<Wires>,
     pub(super) limits: SipLimits,
+    open: Mutex<Open>,
+}
+
+/// The connections of this listener, so that stopping costs them nothing while they run.
+#[derive(Default)]
+struct Open {
+    connections: HashSet<ConnId>,
+    closed: bool,
+}
+
+impl Desk {
+    pub(super) fn new(security: Security, service: Arc<dyn SipService>, wires: Arc<Wires>, limits: SipLimits) -> Desk {
+        Desk { security, service, wires, limits, open: Mutex::default() }
+    }
+
+    /// A connection begins; when the listener has stopped meanwhile, it ends at once.
+    pub(super) fn entered(&self, conn: ConnId) {
+        let mut open = self.open();
+        open.connections.insert(conn);
+        if open.closed {
+            self.wires.close(conn);
+        }
+    }
+
+    /// A connection is gone.
+    pub(super) fn left(&self, conn: ConnId) {
+        self.open().connections.remove(&conn);
+    }
+
+    /// Closes all connections once what is queued for them has been written.
+    fn close(&self) {
+        let mut open = self.open();
+        open.closed = true;
+        for conn in &open.connections {
+            self.wires.close(*conn);
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Shakes hands and serves. Both parts are boxed: the handshake's state is freed before an idle connection is kept.
@@ -62,12 +106,12 @@ async fn welcome(desk: Arc<Desk>, visitor: Visitor) {
     let Visitor { stream, remote, local, mut stop, admission } = visitor;
     let shaken = tokio::select! {
         shaken = Box::pin(desk.security.accept(stream, desk.limits.listener.handshake)) => shaken,
-        () = stop.requested() => return,
+        () = Box::pin(stop.requested()) => return,
     };
     match shaken {
-        Ok(Secured::Plain(stream)) => Box::pin(Connection::new(desk, stream, remote, local).serve(stop)).await,
-        Ok(Secured::Modern(stream)) => Box::pin(Connection::new(desk, stream, remote, local).serve(stop)).await,
-        Ok(Secured::Legacy(stream)) => Box::pin(Connection::new(desk, stream, remote, local).serve(stop)).await,
+        Ok(Secured::Plain(stream)) => Box::pin(Connection::new(desk, stream, remote, local).serve()).await,
+        Ok(Secured::Modern(stream)) => Box::pin(Connection::new(desk, stream, remote, local).serve()).await,
+        Ok(Secured::Legacy(stream)) => Box::pin(Connection::new(desk, stream, remote, local).serve()).await,
         Err(error) => tracing::debug!(%remote, %error, "TLS handshake failed"),
     }
     drop(admission);

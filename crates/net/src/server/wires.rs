@@ -3,12 +3,14 @@
 //! Everything queued while a task handles what it read goes out in one write. So eight requests that arrive together
 //! are answered by one write, and a notification caused by another connection wakes the task exactly once.
 
+use futures_util::task::AtomicWaker;
 use signin::io::ConnId;
 use signin::service::Wire;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Notify;
+use std::task::Poll;
 
 /// The table of connections is split by number, so that threads rarely wait for one another.
 const SHARDS: usize = 16;
@@ -72,7 +74,7 @@ impl Wire for Wires {
 pub(super) struct Outbox {
     limit: usize,
     queue: Mutex<Queue>,
-    wake: Notify,
+    task: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
@@ -101,7 +103,7 @@ pub(super) enum Next {
 
 impl Outbox {
     fn new(limit: usize) -> Outbox {
-        Outbox { limit, queue: Mutex::new(Queue { attended: true, ..Queue::default() }), wake: Notify::new() }
+        Outbox { limit, queue: Mutex::new(Queue { attended: true, ..Queue::default() }), task: AtomicWaker::new() }
     }
 
     fn push(&self, bytes: Vec<u8>) {
@@ -113,7 +115,7 @@ impl Outbox {
             queue.overflowed = true;
             queue.bytes = Vec::new();
             drop(queue);
-            self.wake.notify_one();
+            self.task.wake();
             return;
         }
         if queue.bytes.is_empty() {
@@ -135,7 +137,7 @@ impl Outbox {
         let asleep = !std::mem::replace(&mut queue.attended, true);
         drop(queue);
         if asleep {
-            self.wake.notify_one();
+            self.task.wake();
         }
     }
 
@@ -164,16 +166,22 @@ impl Outbox {
         queue.closing || queue.overflowed
     }
 
-    /// Resolves when there may be something to do.
+    /// Resolves when something was queued or closed since [`Outbox::next`] said [`Next::Rest`].
     pub(super) async fn woken(&self) {
-        self.wake.notified().await;
+        self.until(|queue| queue.attended || queue.overflowed).await;
     }
 
     /// Resolves when more was queued than the peer may leave unread.
     pub(super) async fn overflow(&self) {
-        while !lock(&self.queue).overflowed {
-            self.wake.notified().await;
-        }
+        self.until(|queue| queue.overflowed).await;
+    }
+
+    async fn until(&self, happened: impl Fn(&Queue) -> bool) {
+        poll_fn(|cx| {
+            self.task.register(cx.waker());
+            if happened(&lock(&self.queue)) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 }
 
