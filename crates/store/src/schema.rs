@@ -204,3 +204,42 @@ CREATE TABLE dial_plan_rules (
     PRIMARY KEY (plan, position)
 ) STRICT, WITHOUT ROWID;
 "];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_is_durable_and_the_reader_cannot_write() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("users.db");
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let writer = open_for_writing(&path, flags).expect("a new file");
+        let pragma = |name: &str| -> String {
+            writer
+                .query_row(&format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}"), [], |row| row.get(0))
+                .expect(name)
+        };
+        assert_eq!(pragma("journal_mode"), "wal");
+        assert_eq!(pragma("synchronous"), "2", "FULL: every commit is on the disk before it is acknowledged");
+        assert_eq!(pragma("foreign_keys"), "1");
+
+        let reader = open_for_reading(&path, flags).expect("the same file");
+        let sites = || reader.query_row("SELECT count(*) FROM pool_sites", [], |row| row.get::<_, i64>(0));
+        assert_eq!(sites(), Ok(0));
+        reader.execute("INSERT INTO pool_sites VALUES ('pool1', 'Redmond')", []).expect_err("it is for reading");
+    }
+
+    #[test]
+    fn migrations_are_made_once() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("users.db");
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        for _ in 0..2 {
+            let writer = open_for_writing(&path, flags).expect("an old or a new file");
+            let versions: i64 =
+                writer.query_row("SELECT count(*) FROM schema_version", [], |row| row.get(0)).expect("the versions");
+            assert_eq!(versions, latest());
+        }
+    }
+}

@@ -109,6 +109,12 @@ impl Store {
     }
 }
 
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({} users)", self.user_count())
+    }
+}
+
 /// Reads memory and the version it agrees with in one snapshot.
 fn read_all(conn: &mut Connection, settings: Settings) -> rusqlite::Result<(Memory, i64)> {
     let tx = conn.transaction()?;

@@ -336,3 +336,74 @@ pub(crate) fn unavailable(error: rusqlite::Error) -> DirectoryError {
         other => format!("the store failed: {other}"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Store;
+    use std::sync::mpsc::channel;
+
+    /// A store whose writer stands still until the sender is dropped, and so has one batch to make of what is submitted.
+    fn held() -> (Store, std::sync::mpsc::Sender<()>, Receipt<(), DirectoryError>) {
+        let store = Store::in_memory().expect("a store");
+        let (release, wait) = channel::<()>();
+        let (started, begun) = channel::<()>();
+        let receipt = store.writer.submit(move |_| {
+            drop(started);
+            let _ = wait.recv();
+            Ok(())
+        });
+        let _ = begun.recv();
+        (store, release, receipt)
+    }
+
+    #[test]
+    fn changes_that_wait_are_committed_together_up_to_a_limit() {
+        let (store, release, first) = held();
+        let changes: Vec<_> = (0..700)
+            .map(|number| {
+                store.writer.submit::<usize, DirectoryError>(move |batch| {
+                    batch.user_changed(number);
+                    Ok(batch.changed.users.len())
+                })
+            })
+            .collect();
+        drop(release);
+        first.wait().expect("the first batch");
+        let places: Vec<usize> = changes.into_iter().map(|receipt| receipt.wait().expect("committed")).collect();
+        let expected: Vec<usize> = (1..=BATCH).chain(1..=700 - BATCH).collect();
+        assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_at_once() {
+        let (store, release, first) = held();
+        let waiting: Vec<_> = (0..QUEUE).map(|_| store.refresh()).collect();
+        let refused = store.refresh().wait().expect_err("one too many");
+        assert!(refused.0.contains("waiting"), "{refused}");
+        drop(release);
+        first.wait().expect("the first batch");
+        assert!(waiting.into_iter().all(|receipt| receipt.wait().is_ok()));
+    }
+
+    #[test]
+    fn a_batch_that_is_lost_is_told_to_everyone_in_it_and_the_next_one_works() {
+        let (store, release, first) = held();
+        let before = store.refresh();
+        let refused =
+            store.writer.submit::<(), DirectoryError>(|_| Err(DirectoryError("for its own reason".to_owned())));
+        // What SQLite does by itself when the disk is full.
+        let fatal = store.writer.submit::<(), DirectoryError>(|batch| {
+            batch.tables().execute_batch("ROLLBACK").map_err(unavailable)?;
+            Err(DirectoryError("disk full".to_owned()))
+        });
+        let after = store.refresh();
+        drop(release);
+        first.wait().expect("the first batch");
+        for receipt in [before, refused, fatal, after] {
+            let told = receipt.wait().expect_err("nothing of the batch was written");
+            assert!(told.0.starts_with("the store failed"), "{told}");
+        }
+        store.refresh().wait().expect("the writer goes on");
+    }
+}

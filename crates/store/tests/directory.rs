@@ -258,7 +258,8 @@ fn a_deployment_is_imported_whole() {
 #[test]
 fn an_import_with_a_mistake_changes_nothing_and_names_it() {
     let store = Store::in_memory().expect("a store");
-    let mistakes: [(fn(&mut Seed), &str); 5] = [
+    type Mistake = (fn(&mut Seed), &'static str);
+    let mistakes: [Mistake; 5] = [
         (|seed| seed.users[0].contacts[0].groups.push("Friends".to_owned()), "Friends"),
         (|seed| seed.users[1].logins.push("contoso\\Alice".to_owned()), "contoso\\Alice"),
         (|seed| seed.policies[2].user = Some("nobody@contoso.test".to_owned()), "nobody@contoso.test"),
