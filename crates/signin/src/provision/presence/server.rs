@@ -273,23 +273,26 @@ impl Provision {
         Ok(found)
     }
 
-    /// Enters the actions into the subscription, in order. `false`: it would watch too many.
+    /// Enters the actions into the subscription, in order. `false`: it would watch too many, and nothing was entered.
     fn apply(&self, live: &mut State, id: Option<DialogId>, actions: &[Action]) -> bool {
         let Some(id) = id else { return true };
+        let Some(Subject::Presence(watch)) = live.dialogs.get(&id).map(|dialog| &dialog.subject) else { return true };
+        let subscribed = actions.iter().filter(|action| action.verb == Verb::Subscribe);
+        let named = subscribed.flat_map(|action| &action.resources).map(|resource| &resource.aor);
+        let added: BTreeSet<&Aor> = named.filter(|aor| !watch.watched.contains(*aor)).collect();
+        if watch.watched.len() + added.len() > self.limits.watched {
+            return false;
+        }
         for action in actions {
             for resource in &action.resources {
                 match action.verb {
-                    Verb::Subscribe => {
-                        if live.watched(id) >= self.limits.watched && !live.watches(id, &resource.aor) {
-                            return false;
-                        }
-                        live.watch(id, &resource.aor);
-                    }
+                    Verb::Subscribe => live.watch(id, &resource.aor),
                     Verb::Unsubscribe => live.unwatch(id, &resource.aor),
                 }
             }
             if let Some(Subject::Presence(watch)) = live.dialogs.get_mut(&id).map(|dialog| &mut dialog.subject) {
-                watch.categories.extend(action.categories.iter().take(self.limits.categories).cloned());
+                let room = self.limits.categories.saturating_sub(watch.categories.len());
+                watch.categories.extend(action.categories.iter().take(room).cloned());
             }
         }
         true
@@ -509,18 +512,6 @@ impl State {
         let (_, presentity) = self.presentity(aor);
         let xml: String = touched.iter().map(|category| presentity.own_category(category, card)).collect();
         roaming_data(&categories_document(aor, &xml)).into()
-    }
-
-    fn watched(&self, id: DialogId) -> usize {
-        match self.dialogs.get(&id).map(|dialog| &dialog.subject) {
-            Some(Subject::Presence(watch)) => watch.watched.len(),
-            _ => 0,
-        }
-    }
-
-    fn watches(&self, id: DialogId, aor: &Aor) -> bool {
-        let subject = self.dialogs.get(&id).map(|dialog| &dialog.subject);
-        matches!(subject, Some(Subject::Presence(watch)) if watch.watched.contains(aor))
     }
 
     fn watch(&mut self, id: DialogId, aor: &Aor) {
