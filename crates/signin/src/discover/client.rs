@@ -32,7 +32,7 @@ use crate::report::{Event, Step, Verdict};
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -165,13 +165,6 @@ enum Way {
     Name { name: String, places: Vec<AccessLocation> },
 }
 
-/// A question to the DNS.
-type Question = (String, u8);
-
-fn question(name: &str, kind: RecordKind) -> Question {
-    (name.to_owned(), kind as u8)
-}
-
 /// Discovery of one sign-in. Ask [`Discovery::next`] for a server; when it does not work, ask again.
 #[derive(Debug)]
 pub struct Discovery {
@@ -183,7 +176,7 @@ pub struct Discovery {
     plan: VecDeque<Way>,
     ready: VecDeque<Candidate>,
     offered: BTreeSet<(String, u16)>,
-    names: Names,
+    known: Known,
     findings: Vec<Finding>,
     began: Option<Duration>,
 }
@@ -196,7 +189,7 @@ impl Discovery {
         Discovery {
             trust: ask.trusted.iter().cloned().fold(Trust::of(aor.domain()), Trust::and),
             web: Web::new(ask.limits.web, Duration::MAX, ask.proxy.clone()),
-            names: Names::of(&plan, ask.limits.web.dns),
+            known: Known::new(),
             plan,
             aor,
             ask,
@@ -213,6 +206,13 @@ impl Discovery {
         let began = *self.began.get_or_insert_with(|| io.now().since_start);
         let deadline = began.saturating_add(self.ask.limits.total);
         self.web.set_deadline(deadline);
+        let mut names = Names::new(io, self.ask.limits.web.dns, std::mem::take(&mut self.known), &self.plan);
+        let candidate = self.search(io, &mut names, deadline).await;
+        self.known = names.known;
+        candidate
+    }
+
+    async fn search(&mut self, io: &dyn Io, names: &mut Names<'_>, deadline: Duration) -> Option<Candidate> {
         loop {
             if let Some(candidate) = self.ready.pop_front() {
                 return Some(candidate);
@@ -224,9 +224,9 @@ impl Discovery {
             match self.plan.pop_front()? {
                 Way::Cached(cached) => self.cached(cached),
                 Way::Manual(manual) => self.manual(io, manual).await,
-                Way::Autodiscover { name } => self.autodiscover(io, &name).await,
-                Way::Service { name, view, legacy_tcp } => self.service(io, &name, view, legacy_tcp).await,
-                Way::Name { name, places } => self.name(io, &name, places).await,
+                Way::Autodiscover { name } => self.autodiscover(io, names, &name).await,
+                Way::Service { name, view, legacy_tcp } => self.service(io, names, &name, view, legacy_tcp).await,
+                Way::Name { name, places } => self.name(io, names, &name, places).await,
             }
         }
     }
@@ -275,17 +275,15 @@ impl Discovery {
     }
 
     /// Ways 1 and 2.
-    async fn autodiscover(&mut self, io: &dyn Io, name: &str) {
-        let mut asking = self.names.ask(io);
-        match asking.answer(name, RecordKind::Address).await {
+    async fn autodiscover(&mut self, io: &dyn Io, names: &mut Names<'_>, name: &str) {
+        match names.answer(name, RecordKind::Address).await {
             DnsAnswer::Addresses { addresses, aliases } if !addresses.is_empty() => {
                 say(io, format!("{name} → {}", resolved(&addresses, &aliases)));
                 self.web.learn(name, &addresses);
             }
             answer => {
-                drop(asking);
                 self.no_address(io, name, &answer);
-                return self.note_missing_autodiscover();
+                return self.note_missing_autodiscover(names);
             }
         }
         let walk = Walk {
@@ -297,9 +295,7 @@ impl Discovery {
             view: self.ask.view,
             redirects: self.ask.limits.redirects,
         };
-        let found = asking.beside(walk.from(name)).await;
-        drop(asking);
-        match found {
+        match names.beside(walk.from(name)).await {
             Ok(Found { url, servers }) => {
                 for (view, server) in servers {
                     let source = Source::Autodiscover { url: url.clone() };
@@ -311,10 +307,10 @@ impl Discovery {
     }
 
     /// Both names missing is worth a word; one of them missing tells inside from outside and is as it should be.
-    fn note_missing_autodiscover(&mut self) {
+    fn note_missing_autodiscover(&mut self, names: &Names<'_>) {
         let domain = self.domain();
         let missing = |name: String| {
-            matches!(self.names.known(&name, RecordKind::Address), Some(DnsAnswer::NxDomain | DnsAnswer::NoData))
+            matches!(names.known(&name, RecordKind::Address), Some(DnsAnswer::NxDomain | DnsAnswer::NoData))
         };
         let last = !self.plan.iter().any(|way| matches!(way, Way::Autodiscover { .. }));
         if last && missing(format!("lyncdiscoverinternal.{domain}")) && missing(format!("lyncdiscover.{domain}")) {
@@ -323,9 +319,15 @@ impl Discovery {
     }
 
     /// Ways 3, 3b and 4.
-    async fn service(&mut self, io: &dyn Io, name: &str, view: AccessLocation, legacy_tcp: bool) {
-        let answer = self.names.ask(io).answer(name, RecordKind::Srv).await;
-        let records = match answer {
+    async fn service(
+        &mut self,
+        io: &dyn Io,
+        names: &mut Names<'_>,
+        name: &str,
+        view: AccessLocation,
+        legacy_tcp: bool,
+    ) {
+        let records = match names.answer(name, RecordKind::Srv).await {
             DnsAnswer::Services(records) if !records.is_empty() => in_order(records),
             DnsAnswer::NxDomain => return say(io, format!("{name}: no such service record")),
             DnsAnswer::NoData | DnsAnswer::Services(_) | DnsAnswer::Addresses { .. } => {
@@ -354,12 +356,11 @@ impl Discovery {
     }
 
     /// Ways 5, 6 and 7.
-    async fn name(&mut self, io: &dyn Io, name: &str, mut places: Vec<AccessLocation>) {
-        let answer = self.names.ask(io).answer(name, RecordKind::Address).await;
-        match answer {
+    async fn name(&mut self, io: &dyn Io, names: &mut Names<'_>, name: &str, mut places: Vec<AccessLocation>) {
+        match names.answer(name, RecordKind::Address).await {
             DnsAnswer::Addresses { addresses, aliases } if !addresses.is_empty() => {
                 say(io, format!("{name} → {}", resolved(&addresses, &aliases)));
-                if !self.seems_inside() {
+                if !self.seems_inside(names) {
                     places.reverse();
                 }
                 for view in places {
@@ -386,11 +387,11 @@ impl Discovery {
     }
 
     /// Whether a name that is meant for the inside exists where we are.
-    fn seems_inside(&self) -> bool {
+    fn seems_inside(&self, names: &Names<'_>) -> bool {
         let domain = self.domain();
         let exists = |name: &str, kind| {
             matches!(
-                self.names.known(&format!("{name}.{domain}"), kind),
+                names.known(&format!("{name}.{domain}"), kind),
                 Some(DnsAnswer::Addresses { .. } | DnsAnswer::Services(_))
             )
         };
@@ -507,65 +508,59 @@ fn say(io: &dyn Io, line: String) {
     io.tell(Event::Evidence(Step::Discovery, line));
 }
 
-/// The names of the plan, and what is known of them.
-#[derive(Debug)]
-struct Names {
-    asked: Vec<(String, RecordKind)>,
-    answers: BTreeMap<Question, DnsAnswer>,
-    limit: Duration,
-}
+/// A question to the DNS: name and kind.
+type Question = (String, RecordKind);
 
-impl Names {
-    fn of(plan: &VecDeque<Way>, limit: Duration) -> Names {
-        let asked = plan.iter().filter_map(|way| match way {
-            Way::Cached(_) | Way::Manual(_) => None,
-            Way::Autodiscover { name } | Way::Name { name, .. } => Some((name.clone(), RecordKind::Address)),
-            Way::Service { name, .. } => Some((name.clone(), RecordKind::Srv)),
-        });
-        Names { asked: asked.collect(), answers: BTreeMap::new(), limit }
-    }
-
-    fn known(&self, name: &str, kind: RecordKind) -> Option<&DnsAnswer> {
-        self.answers.get(&question(name, kind))
-    }
-
-    /// Asks everything that is not known yet.
-    fn ask<'a>(&'a mut self, io: &'a dyn Io) -> Asking<'a> {
-        let limit = self.limit;
-        let pending = FuturesUnordered::new();
-        for (name, kind) in &self.asked {
-            let (name, kind) = (name.clone(), *kind);
-            if self.answers.contains_key(&question(&name, kind)) {
-                continue;
-            }
-            let lookup: Lookup<'a> = Box::pin(async move {
-                let answer = io.resolve(&name, kind, limit).await;
-                (question(&name, kind), answer)
-            });
-            pending.push(lookup);
-        }
-        Asking { answers: &mut self.answers, pending }
-    }
-}
+/// Answers that came.
+type Known = HashMap<Question, DnsAnswer>;
 
 type Lookup<'a> = Pin<Box<dyn Future<Output = (Question, DnsAnswer)> + Send + 'a>>;
 
-/// Questions under way. Those without an answer when it is dropped will be asked again.
-struct Asking<'a> {
-    answers: &'a mut BTreeMap<Question, DnsAnswer>,
+/// The names of the plan: none is asked before one is needed, then all are. Questions without an answer when this is
+/// dropped will be asked again.
+struct Names<'a> {
+    io: &'a dyn Io,
+    limit: Duration,
+    known: Known,
+    unasked: Vec<Question>,
     pending: FuturesUnordered<Lookup<'a>>,
 }
 
-impl Asking<'_> {
+impl<'a> Names<'a> {
+    fn new(io: &'a dyn Io, limit: Duration, known: Known, plan: &VecDeque<Way>) -> Names<'a> {
+        let question = |way: &Way| match way {
+            Way::Cached(_) | Way::Manual(_) => None,
+            Way::Autodiscover { name } | Way::Name { name, .. } => Some((name.clone(), RecordKind::Address)),
+            Way::Service { name, .. } => Some((name.clone(), RecordKind::Srv)),
+        };
+        let unasked = plan.iter().filter_map(question).filter(|question| !known.contains_key(question)).collect();
+        Names { io, limit, known, unasked, pending: FuturesUnordered::new() }
+    }
+
+    fn known(&self, name: &str, kind: RecordKind) -> Option<&DnsAnswer> {
+        self.known.get(&(name.to_owned(), kind))
+    }
+
+    fn ask_all(&mut self) {
+        let (io, limit) = (self.io, self.limit);
+        for (name, kind) in self.unasked.drain(..) {
+            let lookup: Lookup<'a> = Box::pin(async move {
+                let answer = io.resolve(&name, kind, limit).await;
+                ((name, kind), answer)
+            });
+            self.pending.push(lookup);
+        }
+    }
+
     /// The answer to one question, as soon as it is there.
     async fn answer(&mut self, name: &str, kind: RecordKind) -> DnsAnswer {
-        let wanted = question(name, kind);
+        self.ask_all();
         loop {
-            if let Some(answer) = self.answers.get(&wanted) {
+            if let Some(answer) = self.known(name, kind) {
                 return answer.clone();
             }
             match self.pending.next().await {
-                Some((question, answer)) => self.answers.insert(question, answer),
+                Some((question, answer)) => self.known.insert(question, answer),
                 None => return DnsAnswer::Failed("it was never asked".to_owned()),
             };
         }
@@ -577,7 +572,7 @@ impl Asking<'_> {
         while !self.pending.is_empty() {
             match select(work.as_mut(), self.pending.next()).await {
                 Either::Left((done, _)) => return done,
-                Either::Right((Some((question, answer)), _)) => self.answers.insert(question, answer),
+                Either::Right((Some((question, answer)), _)) => self.known.insert(question, answer),
                 Either::Right((None, _)) => break,
             };
         }

@@ -1,1 +1,37 @@
-//! Both halves together.
+//! Both halves together, in a world in memory: real documents, real NTLM, real tickets; no sockets, no waiting.
+
+mod deployment;
+mod order;
+mod services;
+mod trouble;
+mod world;
+
+use self::world::World;
+use super::client::{Ask, Candidate, Discovery};
+use super::finding::Finding;
+use crate::http::LogOn;
+use crate::name::Aor;
+
+/// Every candidate, each refused by whoever asked, and what went wrong on the way.
+fn discover_all(world: &World, aor: Aor, ask: Ask, log_on: Option<LogOn>) -> (Vec<Candidate>, Discovery) {
+    let mut discovery = Discovery::new(aor, ask, log_on);
+    let candidates = world.run(async {
+        let mut candidates = Vec::new();
+        while let Some(candidate) = discovery.next(world).await {
+            candidates.push(candidate);
+        }
+        discovery.close(world).await;
+        candidates
+    });
+    assert_eq!(world.open_connections(), 0, "every connection is closed in the end");
+    (candidates, discovery)
+}
+
+/// `host:port` of each candidate, in order.
+fn places(candidates: &[Candidate]) -> Vec<String> {
+    candidates.iter().map(|c| format!("{}:{}", c.host, c.port)).collect()
+}
+
+fn ids(discovery: &Discovery) -> Vec<String> {
+    discovery.findings().iter().map(Finding::id).collect()
+}

@@ -440,3 +440,155 @@ pub fn read_time(text: &str) -> Option<i64> {
         OffsetDateTime::parse(text, &Rfc3339).or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339));
     parsed.ok().map(OffsetDateTime::unix_timestamp)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request() -> TokenRequest {
+        TokenRequest {
+            context: Some("a <b> & \"c\"".to_owned()),
+            token_type: Some(SAML_TOKEN.to_owned()),
+            applies_to: "https://pool1.contoso.test/x?a=1&b=2".to_owned(),
+            claim: "sip:alice@contoso.test".to_owned(),
+            entropy: Some(Zeroizing::new((0..32).collect())),
+            key_type: Some(SYMMETRIC_KEY.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_request_survives_writing_and_reading() {
+        let (sent, read) = (request(), TokenRequest::read(request().write().as_bytes()).expect("a request"));
+        assert_eq!(read.context, sent.context);
+        assert_eq!(read.token_type, sent.token_type);
+        assert_eq!((read.applies_to, read.claim), (sent.applies_to, sent.claim));
+        assert_eq!(read.entropy, sent.entropy);
+        assert_eq!(read.key_type, sent.key_type);
+    }
+
+    #[test]
+    fn a_request_lacks_what_it_must_have() {
+        let xml = request().write();
+        let table = [
+            (xml.replace("AppliesTo", "Other"), MessageError::Missing("AppliesTo")),
+            (xml.replace("claims/uri", "claims/name"), MessageError::Missing("claim of a SIP URI")),
+            (xml.replace("RequestSecurityToken", "Other"), MessageError::Missing("Body/RequestSecurityToken")),
+            (xml.replace("<BinarySecret>", "<BinarySecret>*"), MessageError::Unusable("Entropy/BinarySecret")),
+        ];
+        for (xml, error) in table {
+            assert_eq!(TokenRequest::read(xml.as_bytes()).err(), Some(error));
+        }
+    }
+
+    fn response(proof: Proof) -> TokenResponse {
+        TokenResponse {
+            context: None,
+            assertion: Zeroizing::new(
+                "<saml:Assertion xmlns:saml=\"u\" AssertionID=\"1\"> <a/></saml:Assertion>".to_owned(),
+            ),
+            lifetime: Lifetime { created: 1_704_164_645, expires: 1_704_193_445 },
+            proof,
+        }
+    }
+
+    #[test]
+    fn a_response_gives_the_assertion_as_it_stands() {
+        let sent = response(Proof::Computed(Zeroizing::new(vec![5; 32])));
+        let read = TokenResponse::read(sent.write().as_bytes()).expect("a response");
+        assert_eq!(read.assertion, sent.assertion);
+        assert_eq!(read.lifetime, sent.lifetime);
+        assert!(matches!(&read.proof, Proof::Computed(entropy) if entropy[..] == [5; 32]));
+        let read = TokenResponse::read(response(Proof::None).write().as_bytes()).expect("a response");
+        assert!(matches!(read.proof, Proof::None));
+        let key = ProofKey::from_bytes(Zeroizing::new(vec![6; 20]));
+        let read = TokenResponse::read(response(Proof::Key(key)).write().as_bytes()).expect("a response");
+        assert!(matches!(&read.proof, Proof::Key(key) if key.reveal() == [6; 20]));
+    }
+
+    #[test]
+    fn a_response_may_look_different_and_mean_the_same() {
+        let xml = "\u{feff}<?xml version=\"1.0\"?> <S:Envelope xmlns:S=\"x\"><S:Header/><S:Body>\
+            <t:RequestSecurityTokenResponse xmlns:t=\"y\"><t:Lifetime>\n<u:Created>2024-01-02T03:04:05.678Z</u:Created>\
+            <u:Expires> 2024-01-02T13:04:05+02:00 </u:Expires></t:Lifetime><t:RequestedSecurityToken>\
+            <Assertion A=\"\u{e4}\"/></t:RequestedSecurityToken></t:RequestSecurityTokenResponse></S:Body></S:Envelope>";
+        let read = TokenResponse::read(xml.as_bytes()).expect("a response");
+        assert_eq!(read.assertion.as_str(), "<Assertion A=\"\u{e4}\"/>");
+        assert_eq!((read.lifetime.created, read.lifetime.expires), (1_704_164_645, 1_704_193_445));
+    }
+
+    #[test]
+    fn a_response_that_cannot_be_used() {
+        let xml = response(Proof::Computed(Zeroizing::new(vec![5; 32]))).write();
+        for (from, to) in [
+            ("saml:Assertion", "saml:Other"),
+            ("Lifetime", "Lifespan"),
+            ("2024-01-02T03:04:05Z", "yesterday"),
+            ("CK/PSHA1", "CK/HASH"),
+            ("<Entropy>", "<Other>"),
+            ("BQUF", "****"),
+            ("s:Body", "s:Trunk"),
+        ] {
+            let broken = xml
+                .replace(from, to)
+                .replace("</Entropy>", if from == "<Entropy>" { "</Other>" } else { "</Entropy>" });
+            assert!(TokenResponse::read(broken.as_bytes()).is_err(), "{from}");
+        }
+    }
+
+    #[test]
+    fn diagnostics_in_header_and_fault() {
+        let sent =
+            Diagnostics::new(28020, "No valid \"security\"; token.", "pool01.contoso.test", "InvalidSecurityToken");
+        assert_eq!(
+            sent.header(),
+            "28020;source=\"pool01.contoso.test\";reason=\"No valid 'security'; token.\";faultcode=\"wsse:InvalidSecurityToken\""
+        );
+        let read = Diagnostics::of_header(&sent.header());
+        assert_eq!((read.id, read.reason.as_str()), (Some(28020), "No valid 'security'; token."));
+        assert_eq!(read.source, sent.source);
+        assert_eq!(read.fault, sent.fault);
+        let bare = Diagnostics::of_header("28033; \"pool\";\"The ticket expired.\" ; \"wsse:MessageExpired\"");
+        assert_eq!((bare.id, bare.reason.as_str()), (Some(28033), "The ticket expired."));
+        assert_eq!(bare.fault.as_deref(), Some("wsse:MessageExpired"));
+        assert_eq!(Diagnostics::of_header(""), Diagnostics::default());
+
+        let fault = Diagnostics::of_fault(sent.fault().as_bytes()).expect("a fault");
+        assert_eq!((fault.id, fault.reason.as_str()), (Some(28020), "No valid \"security\"; token."));
+        assert_eq!(fault.fault.as_deref(), Some("a:InvalidSecurityToken"));
+        assert_eq!(Diagnostics::of_fault(b"<Envelope><Body/></Envelope>"), None);
+        assert_eq!(Diagnostics::of_fault(b"<html>"), None);
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(write_time(1_704_164_645), "2024-01-02T03:04:05Z");
+        assert_eq!(write_time(i64::MAX), "1970-01-01T00:00:00Z");
+        for text in
+            ["2024-01-02T03:04:05Z", "2024-01-02T03:04:05", "2024-01-02T04:04:05+01:00", " 2024-01-02T03:04:05.9Z "]
+        {
+            assert_eq!(read_time(text), Some(1_704_164_645), "{text}");
+        }
+        for text in ["", "now", "2024-13-02T03:04:05Z"] {
+            assert_eq!(read_time(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_hurt(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in "\\PC{0,80}") {
+            let _ = TokenResponse::read(&bytes);
+            let _ = TokenRequest::read(&bytes);
+            let _ = Metadata::read(&bytes);
+            let _ = Diagnostics::of_fault(&bytes);
+            let _ = Diagnostics::of_header(&text);
+            let _ = read_time(&text);
+        }
+
+        #[test]
+        fn diagnostics_survive_the_header(id in 1u32..99_999, reason in "[ -~&&[^\"\\\\]]{0,60}") {
+            let sent = Diagnostics::new(id, reason.trim(), "fe1.contoso.test", "FailedCheck");
+            prop_assert_eq!(Diagnostics::of_header(&sent.header()), sent);
+        }
+    }
+}
