@@ -283,7 +283,10 @@ pub enum TlsError {
     /// Reset or closed within the handshake.
     #[error("the connection was closed during the TLS handshake")]
     Closed,
-    /// No progress in time.
+    /// Not one byte in answer to our first message, in time.
+    #[error("the server accepts the connection, but does not answer the TLS handshake")]
+    Silent,
+    /// The handshake began, but did not finish in time.
     #[error("the TLS handshake did not finish in time")]
     Timeout,
     /// No protocol version or cipher in common, as seen here.

@@ -262,11 +262,15 @@ fn tls_meaning(error: &TlsError) -> (&'static str, Certainty, &'static str) {
             Consistent,
             "connect to each member behind {host} directly: a balancer without a live member, a filter on the way, or a service without a usable certificate closes like this",
         ),
-        // Whether the server said nothing at all or stopped half-way is not told apart below; the first is commoner.
-        TlsError::Timeout => (
+        TlsError::Silent => (
             "tcp-silent",
             Consistent,
-            "take the balancer out of the way and restart the service on {host}: something accepts, but nothing answers; if large packets get lost on the path (MTU), it looks the same",
+            "restart the service on {host}, or take the balancer out of the way: something accepts, but nothing answers",
+        ),
+        TlsError::Timeout => (
+            "tls-handshake-timeout",
+            Consistent,
+            "test the path to {host} with large packets (MTU), and look at the load of the server",
         ),
         TlsError::NothingInCommon(why) => match why.to_lowercase() {
             why if why.contains("version") || why.contains("protocol") => ("tls-version-mismatch", Certain, VERSION),

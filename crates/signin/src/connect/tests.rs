@@ -471,7 +471,7 @@ fn a_bad_certificate_on_one_member_is_passed_over_but_is_the_verdict_when_no_mem
 fn every_failure_has_its_id_and_names_the_host() {
     let alert = |number, name: &str| TlsError::Alert { number, name: name.to_owned() };
     let denied = |status| ConnectError::Proxy { status, reason: "No".to_owned(), challenges: vec![] };
-    let table: [(Outcome, &str); 18] = [
+    let table: [(Outcome, &str); 19] = [
         (tcp(ConnectError::Refused), "tcp-refused"),
         (tcp(ConnectError::Timeout), "tcp-filtered"),
         (tcp(ConnectError::Unreachable), "vpn-split-tunnel"),
@@ -486,7 +486,8 @@ fn every_failure_has_its_id_and_names_the_host() {
         (Outcome::Secured(Err(alert(49, "access denied"))), "tls-handshake-failed"),
         (Outcome::Secured(Err(TlsError::NotTls("SSH-2.0-OpenSSH".to_owned()))), "tcp-wrong-service"),
         (Outcome::Secured(Err(TlsError::Closed)), "tcp-reset-after-accept"),
-        (Outcome::Secured(Err(TlsError::Timeout)), "tcp-silent"),
+        (Outcome::Secured(Err(TlsError::Silent)), "tcp-silent"),
+        (Outcome::Secured(Err(TlsError::Timeout)), "tls-handshake-timeout"),
         (Outcome::Secured(Err(TlsError::NothingInCommon("unsupported protocol".to_owned()))), "tls-version-mismatch"),
         (Outcome::Secured(Err(TlsError::NothingInCommon("no shared cipher".to_owned()))), "tls-no-common-cipher"),
         (Outcome::Secured(Err(TlsError::Failed("odd".to_owned()))), "tls-handshake-failed"),
