@@ -1,6 +1,9 @@
 //! A piece of XML cut out of one document so that it can stand in another: what a client publishes or stores is kept
-//! as it came and shown to others. The piece takes the namespace declarations it relies on with it, because a peer
-//! with a strict reader would refuse the whole document around a prefix that is declared nowhere.
+//! and shown to others.
+//!
+//! The piece is written anew: elements, attributes and text stay what they are, comments and processing instructions
+//! go, and the namespace declarations it relies on come along. So a peer with a strict reader never has to refuse the
+//! whole document because of what one user put into it.
 
 use crate::xml::{Element, escape};
 use quick_xml::events::{BytesStart, Event};
@@ -17,7 +20,10 @@ pub enum FragmentError {
     /// A prefix is used that no element around it declares.
     #[error("the prefix {0:?} is not declared")]
     Undeclared(String),
-    /// Not well-formed once namespaces are looked at.
+    /// A name that XML does not have, or not in ASCII as every schema here.
+    #[error("{0:?} is no name")]
+    BadName(String),
+    /// Not well-formed once looked at closely.
     #[error("not well-formed: {0}")]
     Malformed(String),
 }
@@ -25,21 +31,88 @@ pub enum FragmentError {
 /// Cuts `element` out of the `document` it was read from. `around` are the elements it stands in, outermost first.
 pub fn cut(document: &[u8], element: &Element, around: &[&Element]) -> Result<String, FragmentError> {
     let text = slice(document, element)?;
-    let wanted = undeclared(text)?;
-    let inherited = declarations(document, around)?;
-    let mut carried = String::new();
-    for prefix in &wanted {
-        let namespace = inherited.get(prefix).ok_or_else(|| FragmentError::Undeclared(prefix.clone()))?;
-        carried.push_str(&format!(" xmlns:{prefix}=\"{}\"", escape(namespace)));
+    let mut writer = Writer { xml: String::with_capacity(text.len()), name_end: None, wanted: BTreeSet::new() };
+    let mut reader = NsReader::from_str(text);
+    loop {
+        match reader.read_event().map_err(|e| malformed(&e))? {
+            Event::Start(start) => writer.tag(&reader, &start, ">")?,
+            Event::Empty(start) => writer.tag(&reader, &start, "/>")?,
+            Event::End(end) => {
+                let name = end.name();
+                writer.xml.push_str("</");
+                writer.xml.push_str(name.as_ref());
+                writer.xml.push('>');
+            }
+            Event::Text(text) => writer.xml.push_str(&escape(&text)),
+            Event::CData(data) => writer.xml.push_str(&escape(&data)),
+            Event::GeneralRef(reference) => {
+                let reference: &str = &reference;
+                let resolved =
+                    quick_xml::escape::unescape(&format!("&{reference};")).map_err(|e| malformed(&e))?.into_owned();
+                writer.xml.push_str(&escape(&resolved));
+            }
+            Event::Eof => break,
+            Event::Comment(_) | Event::PI(_) | Event::Decl(_) | Event::DocType(_) => {}
+        }
     }
-    if let Some(namespace) = inherited.get("")
-        && !declared(text)?.contains_key("")
-    {
-        carried.push_str(&format!(" xmlns=\"{}\"", escape(namespace)));
+    let carried = carried(document, text, around, &writer.wanted)?;
+    writer.xml.insert_str(writer.name_end.ok_or(FragmentError::Elsewhere)?, &carried);
+    Ok(writer.xml)
+}
+
+/// The piece as written so far.
+struct Writer {
+    xml: String,
+    /// Where the name of the outermost element ends: declarations that come along go there.
+    name_end: Option<usize>,
+    /// Prefixes used without being declared inside.
+    wanted: BTreeSet<String>,
+}
+
+impl Writer {
+    fn tag(&mut self, reader: &NsReader<&[u8]>, start: &BytesStart<'_>, end: &str) -> Result<(), FragmentError> {
+        let name = start.name();
+        check_name(name.as_ref())?;
+        if let (ResolveResult::Unknown(prefix), _) = reader.resolver().resolve_element(name) {
+            self.wanted.insert(prefix);
+        }
+        self.xml.push('<');
+        self.xml.push_str(name.as_ref());
+        self.name_end.get_or_insert(self.xml.len());
+        for attribute in start.attributes() {
+            let attribute = attribute.map_err(|e| malformed(&e))?;
+            let key: &str = attribute.key.as_ref();
+            check_name(key)?;
+            let value = quick_xml::escape::unescape(&attribute.value).map_err(|e| malformed(&e))?;
+            if attribute.key.as_namespace_binding().is_some() {
+                if key != "xmlns" && value.is_empty() {
+                    return Err(FragmentError::Malformed(format!("{key} is empty")));
+                }
+            } else if let (ResolveResult::Unknown(prefix), _) = reader.resolver().resolve_attribute(attribute.key) {
+                self.wanted.insert(prefix);
+            }
+            self.xml.push_str(&format!(" {key}=\"{}\"", escape(&value)));
+        }
+        self.xml.push_str(end);
+        Ok(())
     }
-    let name_end = text.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(text.len());
-    let (name, rest) = text.split_at(name_end);
-    Ok(format!("{name}{carried}{rest}"))
+}
+
+fn malformed(error: &dyn std::fmt::Display) -> FragmentError {
+    FragmentError::Malformed(error.to_string())
+}
+
+/// `name` or `prefix:name`.
+fn check_name(name: &str) -> Result<(), FragmentError> {
+    let part = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+    };
+    let good = match name.split_once(':') {
+        Some((prefix, local)) => part(prefix) && part(local),
+        None => part(name),
+    };
+    if good { Ok(()) } else { Err(FragmentError::BadName(name.to_owned())) }
 }
 
 fn slice<'a>(document: &'a [u8], element: &Element) -> Result<&'a str, FragmentError> {
@@ -48,44 +121,36 @@ fn slice<'a>(document: &'a [u8], element: &Element) -> Result<&'a str, FragmentE
     if text.starts_with('<') { Ok(text) } else { Err(FragmentError::Elsewhere) }
 }
 
-/// Prefixes that `text` uses without declaring them, `xml` aside.
-fn undeclared(text: &str) -> Result<BTreeSet<String>, FragmentError> {
-    let malformed = |e: quick_xml::Error| FragmentError::Malformed(e.to_string());
-    let mut wanted = BTreeSet::new();
-    let mut reader = NsReader::from_str(text);
-    loop {
-        let start: BytesStart<'_> = match reader.read_event().map_err(malformed)? {
-            Event::Start(start) | Event::Empty(start) => start,
-            Event::Eof => return Ok(wanted),
-            _ => continue,
-        };
-        if let (ResolveResult::Unknown(prefix), _) = reader.resolver().resolve_element(start.name()) {
-            wanted.insert(prefix);
-        }
-        for attribute in start.attributes() {
-            let attribute = attribute.map_err(|e| FragmentError::Malformed(e.to_string()))?;
-            if attribute.key.as_namespace_binding().is_some() {
-                continue;
-            }
-            if let (ResolveResult::Unknown(prefix), _) = reader.resolver().resolve_attribute(attribute.key) {
-                wanted.insert(prefix);
-            }
-        }
-    }
-}
-
-/// Namespaces in scope inside the innermost of `around`: prefix (empty for the default one) to name.
-fn declarations(document: &[u8], around: &[&Element]) -> Result<BTreeMap<String, String>, FragmentError> {
-    let mut scope = BTreeMap::new();
+/// The declarations that have to come along: those of the prefixes wanted, and the default one when it was inherited.
+fn carried(
+    document: &[u8],
+    text: &str,
+    around: &[&Element],
+    wanted: &BTreeSet<String>,
+) -> Result<String, FragmentError> {
+    let mut inherited = BTreeMap::new();
     for element in around {
-        scope.extend(declared(slice(document, element)?)?);
+        inherited.extend(declared(slice(document, element)?)?);
     }
-    Ok(scope)
+    let mut carried = String::new();
+    for prefix in wanted {
+        match inherited.get(prefix) {
+            Some(namespace) if !namespace.is_empty() => {
+                carried.push_str(&format!(" xmlns:{prefix}=\"{}\"", escape(namespace)));
+            }
+            _ => return Err(FragmentError::Undeclared(prefix.clone())),
+        }
+    }
+    if let Some(namespace) = inherited.get("")
+        && !declared(text)?.contains_key("")
+    {
+        carried.push_str(&format!(" xmlns=\"{}\"", escape(namespace)));
+    }
+    Ok(carried)
 }
 
-/// The namespaces that the first start tag of `text` declares.
+/// The namespaces that the first start tag of `text` declares: prefix (empty for the default one) to name.
 fn declared(text: &str) -> Result<BTreeMap<String, String>, FragmentError> {
-    let malformed = |e: &dyn std::fmt::Display| FragmentError::Malformed(e.to_string());
     let mut found = BTreeMap::new();
     let mut reader = Reader::from_str(text);
     let (Event::Start(start) | Event::Empty(start)) = reader.read_event().map_err(|e| malformed(&e))? else {
@@ -96,11 +161,8 @@ fn declared(text: &str) -> Result<BTreeMap<String, String>, FragmentError> {
         let key: &str = attribute.key.as_ref();
         let prefix = match key.strip_prefix("xmlns") {
             Some("") => "",
-            Some(rest) => match rest.strip_prefix(':') {
-                Some(prefix) => prefix,
-                None => continue,
-            },
-            None => continue,
+            Some(rest) if rest.starts_with(':') => &rest[1..],
+            _ => continue,
         };
         let namespace = quick_xml::escape::unescape(&attribute.value).map_err(|e| malformed(&e))?;
         found.insert(prefix.to_owned(), namespace.into_owned());
@@ -132,6 +194,16 @@ mod tests {
     fn declarations_come_along_and_the_nearest_wins() {
         let cut = cut_of("<p xmlns=\"r\" xmlns:i=\"far\"><q xmlns:i=\"n&amp;r\"><s i:t=\"1\"/></q></p>", &["q", "s"]);
         assert_eq!(cut.as_deref(), Ok("<s xmlns:i=\"n&amp;r\" xmlns=\"r\" i:t=\"1\"/>"));
+    }
+
+    #[test]
+    fn what_a_strict_reader_would_refuse_is_gone_or_refused() {
+        let cut = cut_of("<p><s><!-- a -- b --><?xml version='1.0'?>x&#1;y<![CDATA[<&]]>&lt;</s></p>", &["s"]);
+        assert_eq!(cut.as_deref(), Ok("<s>x y&lt;&amp;&lt;</s>"));
+        assert_eq!(cut_of("<p><s a='1\u{1}&quot;'/></p>", &["s"]).as_deref(), Ok("<s a=\"1 &quot;\"/>"));
+        assert!(matches!(cut_of("<p><s><1/></s></p>", &["s"]), Err(FragmentError::BadName(_))));
+        assert!(matches!(cut_of("<p><s><a:b:c/></s></p>", &["s"]), Err(FragmentError::BadName(_))));
+        assert!(matches!(cut_of("<p><s xmlns:a=''/></p>", &["s"]), Err(FragmentError::Malformed(_))));
     }
 
     #[test]

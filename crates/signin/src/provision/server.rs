@@ -5,7 +5,7 @@
 //! first and may wait; then the shared state is changed in one go, never across a wait.
 
 use super::presence::message::{PUBLISH, SET_CONTAINERS, SET_SUBSCRIBERS};
-use super::presence::presentity::{Presentity, Quota};
+use super::presence::presentity::{Endpoint, Presentity, Quota};
 use super::request::Request;
 use super::settings::location_profile::ProfileUri;
 use super::subscription::{ALLOW_EVENTS, Dialog, DialogId, Package};
@@ -16,8 +16,9 @@ use crate::reply::{Diagnostics, Reply};
 use crate::service::Surroundings;
 use crate::topology::{HostPort, Topology};
 use sip::{Draft, Message};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The verified sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +85,8 @@ pub struct Limits {
     pub subscriptions: usize,
     /// Users one presence subscription may watch.
     pub watched: usize,
+    /// Users all presence subscriptions of one endpoint may watch.
+    pub watched_in_all: usize,
     /// Categories one presence subscription may ask for.
     pub categories: usize,
     /// Provisioning groups one request may name.
@@ -99,6 +102,7 @@ impl Default for Limits {
         Limits {
             subscriptions: 1_100,
             watched: 1_000,
+            watched_in_all: 4_000,
             categories: 32,
             groups: 64,
             operations: 200,
@@ -128,7 +132,18 @@ impl Live {
 pub(super) struct State {
     pub(super) dialogs: BTreeMap<DialogId, Dialog>,
     pub(super) presentities: BTreeMap<Arc<Aor>, Presentity>,
+    /// When what ends: looked at by every sweep, so a sweep costs what has ended and not what there is.
+    pub(super) deadlines: BTreeSet<(Duration, Deadline)>,
     pub(super) last_dialog: u64,
+}
+
+/// Something that ends by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Deadline {
+    /// A subscription that is not refreshed.
+    Dialog(DialogId),
+    /// The first publication of a user to expire.
+    Publications(Arc<Aor>),
 }
 
 /// One server's answers.
@@ -279,6 +294,54 @@ impl State {
         };
         let presentity = self.presentities.entry(Arc::clone(&shared)).or_default();
         (shared, presentity)
+    }
+
+    /// Notes that an endpoint asks at `server`. One that moved there from another server has left its subscriptions
+    /// behind.
+    pub(super) fn arrive(&mut self, caller: &Caller, server: &Arc<str>) -> Arc<Aor> {
+        let (owner, presentity) = self.presentity(&caller.aor);
+        let left_behind = match presentity.endpoints.get_mut(caller.epid.as_str()) {
+            Some(endpoint) if endpoint.server == *server => BTreeSet::new(),
+            Some(endpoint) => {
+                endpoint.server = Arc::clone(server);
+                endpoint.dialogs.clone()
+            }
+            None => {
+                presentity.endpoints.insert(caller.epid.as_str().into(), Endpoint::at(Arc::clone(server)));
+                BTreeSet::new()
+            }
+        };
+        for id in left_behind {
+            self.end_dialog(id);
+        }
+        owner
+    }
+
+    /// Looks again when the next publication of a user expires.
+    pub(super) fn note_expiry(&mut self, aor: &Aor) {
+        let Some((shared, presentity)) = self.presentities.get_key_value(aor) else { return };
+        let (shared, next) = (Arc::clone(shared), presentity.next_expiry());
+        let Some(presentity) = self.presentities.get_mut(aor) else { return };
+        let noted = std::mem::replace(&mut presentity.noted_expiry, next);
+        if noted != next {
+            if let Some(at) = noted {
+                self.deadlines.remove(&(at, Deadline::Publications(Arc::clone(&shared))));
+            }
+            if let Some(at) = next {
+                self.deadlines.insert((at, Deadline::Publications(shared)));
+            }
+        }
+    }
+
+    /// Takes out what has ended by now.
+    pub(super) fn take_ended(&mut self, now: Duration) -> Vec<Deadline> {
+        let mut ended = Vec::new();
+        while let Some((at, _)) = self.deadlines.first()
+            && *at <= now
+        {
+            ended.extend(self.deadlines.pop_first().map(|(_, deadline)| deadline));
+        }
+        ended
     }
 
     /// Drops the record of a user nothing is known of.

@@ -1,8 +1,9 @@
 //! Dialogs that SUBSCRIBE made, as the server keeps them, and the notifications inside them. RFC 6665 §4.2,
 //! `[MS-SIP]` §3.4, §3.5.
 
+use super::presence::presentity::Endpoint;
 use super::request::Request;
-use super::server::{Answer, Caller, Notice, Provision, State};
+use super::server::{Answer, Caller, Deadline, Notice, Provision, State};
 use crate::name::Aor;
 use crate::reply::{Diagnostics, Reply};
 use std::collections::BTreeSet;
@@ -67,7 +68,7 @@ pub(super) struct Dialog {
     cseq: u32,
     benotify: bool,
     /// Since the server began; `None`: as long as the endpoint is registered (`com.microsoft.autoextend`).
-    pub(super) ends: Option<Duration>,
+    ends: Option<Duration>,
     pub(super) subject: Subject,
 }
 
@@ -137,12 +138,6 @@ impl Dialog {
         self.call_id == request.call_id
             && request.to_tag.as_deref() == Some(self.local_tag.as_str())
             && self.remote_tag == request.from_tag
-    }
-
-    /// Sets the end of the subscription anew. `now` is the time since the server began.
-    pub(super) fn extend(&mut self, request: &Request, lifetime: Lifetime, now: Duration) {
-        let seconds = Duration::from_secs(u64::from(lifetime.seconds()));
-        self.ends = (!request.autoextend).then(|| now + seconds + GRACE);
     }
 
     /// The next notification in this dialog. `now` is the time since the server began.
@@ -303,18 +298,16 @@ impl Provision {
                         .because(Diagnostics::internal(4008, "Too many subscriptions of one endpoint."))
                         .into();
                 }
-                let (owner, _) = live.presentity(&caller.aor);
+                let owner = live.arrive(caller, &self.fqdn);
                 live.keep_dialog(Dialog::open(request, owner, &caller.epid, Arc::clone(&self.fqdn), subject))
             }
         };
         let (content_type, body) = document(&mut live, Some(id));
         let reply = accepted(request, package, &self.contact, lifetime, &content_type, &body);
         let mut notices = Vec::new();
-        if let Some(dialog) = live.dialogs.get_mut(&id) {
-            dialog.extend(request, lifetime, now);
-            if !request.piggyback {
-                notices.push(dialog.notify(now, &content_type, body.into()));
-            }
+        live.extend(id, request, lifetime, now);
+        if let Some(dialog) = live.dialogs.get_mut(&id).filter(|_| !request.piggyback) {
+            notices.push(dialog.notify(now, &content_type, body.into()));
         }
         Answer { reply: Some(reply), notices }
     }
@@ -342,6 +335,19 @@ impl State {
             .find(|id| self.dialogs.get(id).is_some_and(|d| d.subject.package() == package && d.is_of(request)))
     }
 
+    /// Sets the end of a subscription anew. `now` is the time since the server began.
+    fn extend(&mut self, id: DialogId, request: &Request, lifetime: Lifetime, now: Duration) {
+        let Some(dialog) = self.dialogs.get_mut(&id) else { return };
+        let seconds = Duration::from_secs(u64::from(lifetime.seconds()));
+        let ends = (!request.autoextend).then(|| now + seconds + GRACE);
+        if let Some(before) = std::mem::replace(&mut dialog.ends, ends) {
+            self.deadlines.remove(&(before, Deadline::Dialog(id)));
+        }
+        if let Some(ends) = ends {
+            self.deadlines.insert((ends, Deadline::Dialog(id)));
+        }
+    }
+
     /// A refresh. It replaces what was asked for, but for presence: there it only adds.
     fn renew(&mut self, id: DialogId, subject: Subject) {
         if let Some(dialog) = self.dialogs.get_mut(&id)
@@ -358,7 +364,7 @@ impl State {
         let id = DialogId(self.last_dialog);
         let (owner, epid, package) = (Arc::clone(&dialog.owner), Arc::clone(&dialog.epid), dialog.subject.package());
         let (_, presentity) = self.presentity(&owner);
-        let endpoint = presentity.endpoints.entry(epid).or_default();
+        let endpoint = presentity.endpoints.entry(epid).or_insert_with(|| Endpoint::at(Arc::clone(&dialog.server)));
         endpoint.dialogs.insert(id);
         let others: Vec<DialogId> = endpoint.dialogs.iter().copied().filter(|other| *other != id).collect();
         self.dialogs.insert(id, dialog);
@@ -372,18 +378,12 @@ impl State {
         id
     }
 
-    /// Ends the subscriptions that were not refreshed.
-    pub(super) fn end_expired_dialogs(&mut self, now: Duration) {
-        let over = |dialog: &Dialog| dialog.ends.is_some_and(|ends| ends <= now);
-        let ended: Vec<DialogId> = self.dialogs.iter().filter(|(_, dialog)| over(dialog)).map(|(id, _)| *id).collect();
-        for id in ended {
-            self.end_dialog(id);
-        }
-    }
-
     /// Forgets a dialog, and whoever is only known because of it.
     pub(super) fn end_dialog(&mut self, id: DialogId) {
         let Some(dialog) = self.dialogs.remove(&id) else { return };
+        if let Some(ends) = dialog.ends {
+            self.deadlines.remove(&(ends, Deadline::Dialog(id)));
+        }
         if let Subject::Presence(watch) = &dialog.subject {
             for aor in &watch.watched {
                 if let Some(presentity) = self.presentities.get_mut(aor) {

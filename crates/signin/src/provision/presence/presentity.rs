@@ -58,10 +58,19 @@ pub(crate) struct Subscriber {
 }
 
 /// A signed-in endpoint.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Endpoint {
+    /// FQDN of the server it was last heard at.
+    pub(crate) server: Arc<str>,
     pub(crate) dialogs: BTreeSet<DialogId>,
     refused: Option<Refused>,
+}
+
+impl Endpoint {
+    /// One that was just heard at this server.
+    pub(crate) fn at(server: Arc<str>) -> Endpoint {
+        Endpoint { server, dialogs: BTreeSet::new(), refused: None }
+    }
 }
 
 /// The publication last refused to an endpoint, to break the endless loop of a client that cannot learn a version.
@@ -115,6 +124,8 @@ pub(crate) struct Presentity {
     pub(crate) subscribers: BTreeMap<Aor, Subscriber>,
     subscribers_version: u32,
     order: u64,
+    /// What the table of deadlines says of this user.
+    pub(crate) noted_expiry: Option<Duration>,
 }
 
 impl Default for Presentity {
@@ -129,6 +140,7 @@ impl Default for Presentity {
             subscribers: BTreeMap::new(),
             subscribers_version: 1,
             order: 0,
+            noted_expiry: None,
         }
     }
 }
@@ -144,7 +156,8 @@ impl Presentity {
             && self.containers.values().all(|container| container.version == 1)
     }
 
-    /// Carries out a publication, all of it or nothing, and aggregates. Gives the categories touched.
+    /// Carries out a publication of an endpoint that is there, all of it or nothing, and aggregates. Gives the
+    /// categories touched.
     pub(crate) fn publish(
         &mut self,
         operations: &[Publish],
@@ -160,7 +173,9 @@ impl Presentity {
             return Err(Refusal::Conflict(conflicts));
         }
         self.check_quota(operations, quota)?;
-        self.endpoints.entry(Arc::clone(epid)).or_default().refused = None;
+        if let Some(endpoint) = self.endpoints.get_mut(epid) {
+            endpoint.refused = None;
+        }
         let mut touched = BTreeSet::new();
         for operation in operations {
             touched.insert(operation.category.clone());
@@ -188,7 +203,7 @@ impl Presentity {
 
     /// Whether this endpoint has repeated the same wrong versions so often that the last writer shall win.
     fn tired_of_refusing(&mut self, operations: &[Publish], epid: &Arc<str>, now: Duration) -> bool {
-        let endpoint = self.endpoints.entry(Arc::clone(epid)).or_default();
+        let Some(endpoint) = self.endpoints.get_mut(epid) else { return false };
         let operations: Vec<(Key, u32)> = operations.iter().map(|o| (key_of(o), o.version)).collect();
         match &mut endpoint.refused {
             Some(refused)
@@ -302,9 +317,9 @@ impl Presentity {
         })
     }
 
-    /// Whether [`Presentity::sweep`] would drop something.
-    pub(crate) fn has_expired(&self, now: Duration) -> bool {
-        self.publications.values().any(|publication| publication.ends.is_some_and(|ends| ends <= now))
+    /// When the next publication expires, since the server began.
+    pub(crate) fn next_expiry(&self) -> Option<Duration> {
+        self.publications.values().filter_map(|publication| publication.ends).min()
     }
 
     /// Drops what has expired by now. Gives the categories touched.

@@ -13,7 +13,7 @@ use crate::directory::DirectoryError;
 use crate::name::Aor;
 use crate::provision::request::Request;
 use crate::provision::server::{
-    Answer, Caller, Notice, Provision, State, bad_document, forbidden, not_acceptable, not_found, too_large,
+    Answer, Caller, Deadline, Notice, Provision, State, bad_document, forbidden, not_acceptable, not_found, too_large,
     unavailable, wrong_type,
 };
 use crate::provision::subscription::{DialogId, Package, Scopes, Subject, Watch};
@@ -78,6 +78,7 @@ impl Provision {
         let mut candidates: BTreeSet<String> = operations.iter().map(|o| o.category.clone()).collect();
         candidates.insert("state".to_owned());
         let mut live = self.live.lock();
+        live.arrive(caller, &self.fqdn);
         let quota = &self.limits.quota;
         let (published, mut notices) = self.changing(&mut live, &owner, &card, &candidates, |presentity| {
             presentity.publish(&operations, &epid, now, quota)
@@ -85,6 +86,7 @@ impl Provision {
         match published {
             Err(refusal) => refused(&refusal).into(),
             Ok(touched) => {
+                live.note_expiry(&owner);
                 let document = live.own_categories(&owner, &touched, &card);
                 let reply = Reply::ok().with_body(OWN_PRESENCE, document.as_bytes());
                 let scope = |scopes: &Scopes| scopes.categories;
@@ -280,7 +282,8 @@ impl Provision {
         let subscribed = actions.iter().filter(|action| action.verb == Verb::Subscribe);
         let named = subscribed.flat_map(|action| &action.resources).map(|resource| &resource.aor);
         let added: BTreeSet<&Aor> = named.filter(|aor| !watch.watched.contains(*aor)).collect();
-        if watch.watched.len() + added.len() > self.limits.watched {
+        let in_all = live.watched_in_all(id) + added.len();
+        if watch.watched.len() + added.len() > self.limits.watched || in_all > self.limits.watched_in_all {
             return false;
         }
         for action in actions {
@@ -404,7 +407,8 @@ impl Provision {
         let now = self.surroundings.now();
         let mut live = self.live.lock();
         let endpoint = live.presentities.get(aor).and_then(|presentity| presentity.endpoints.get(epid));
-        let Some(endpoint) = endpoint else { return Vec::new() };
+        // An endpoint that has moved to another server is gone from here, but not gone.
+        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.server == self.fqdn) else { return Vec::new() };
         for id in endpoint.dialogs.clone() {
             live.end_dialog(id);
         }
@@ -416,17 +420,22 @@ impl Provision {
     /// Ends subscriptions and publications whose time is over. To be called every few seconds.
     pub async fn sweep(&self) -> Vec<Notice> {
         let now = self.surroundings.now();
-        let expired: Vec<Arc<Aor>> = {
+        let mut expired = Vec::new();
+        {
             let mut live = self.live.lock();
-            live.end_expired_dialogs(now.since_start);
-            let has_expired = |p: &Presentity| p.has_expired(now.since_start);
-            live.presentities.iter().filter(|(_, p)| has_expired(p)).map(|(aor, _)| Arc::clone(aor)).collect()
-        };
+            for ended in live.take_ended(now.since_start) {
+                match ended {
+                    Deadline::Dialog(id) => live.end_dialog(id),
+                    Deadline::Publications(aor) => expired.push(aor),
+                }
+            }
+        }
         let mut notices = Vec::new();
         for aor in expired {
             let card = self.card(&aor).await.unwrap_or_default();
             let mut live = self.live.lock();
             notices.extend(self.forgetting(&mut live, &aor, &card, |presentity| presentity.sweep(now)));
+            live.forget_if_untouched(&aor);
         }
         notices
     }
@@ -442,6 +451,7 @@ impl Provision {
         let (_, presentity) = live.presentity(aor);
         let candidates = presentity.categories();
         let (touched, mut notices) = self.changing(live, aor, card, &candidates, forget);
+        live.note_expiry(aor);
         if !touched.is_empty() {
             let document = live.own_categories(aor, &touched, card);
             notices.extend(self.tell_own(live, aor, |scopes| scopes.categories, None, &document));
@@ -512,6 +522,18 @@ impl State {
         let (_, presentity) = self.presentity(aor);
         let xml: String = touched.iter().map(|category| presentity.own_category(category, card)).collect();
         roaming_data(&categories_document(aor, &xml)).into()
+    }
+
+    /// How many users the endpoint of this dialog watches, over all its dialogs.
+    fn watched_in_all(&self, id: DialogId) -> usize {
+        let Some(dialog) = self.dialogs.get(&id) else { return 0 };
+        let endpoints = self.presentities.get(&dialog.owner).map(|presentity| &presentity.endpoints);
+        let dialogs = endpoints.and_then(|endpoints| endpoints.get(&dialog.epid)).map(|endpoint| &endpoint.dialogs);
+        let watched = |id: &DialogId| match self.dialogs.get(id).map(|dialog| &dialog.subject) {
+            Some(Subject::Presence(watch)) => watch.watched.len(),
+            _ => 0,
+        };
+        dialogs.into_iter().flatten().map(watched).sum()
     }
 
     fn watch(&mut self, id: DialogId, aor: &Aor) {

@@ -191,7 +191,15 @@ impl House {
     }
 
     fn with(limits: Limits) -> House {
-        let clock = Arc::new(Clock::default());
+        House::at("fe1.contoso.test", Arc::new(Clock::default()), Live::new(), limits)
+    }
+
+    /// Another server of the same deployment.
+    fn neighbour(&self, fqdn: &str) -> House {
+        House::at(fqdn, Arc::clone(&self.clock), Arc::clone(&self.server.live), Limits::default())
+    }
+
+    fn at(fqdn: &str, clock: Arc<Clock>, live: Arc<Live>, limits: Limits) -> House {
         let topology = Topology {
             sip_domains: vec!["contoso.test".to_owned()],
             pools: Vec::new(),
@@ -200,11 +208,11 @@ impl House {
             external_web: None,
         };
         let server = Provision::new(
-            &HostPort { host: "fe1.contoso.test".to_owned(), port: 5061 },
+            &HostPort { host: fqdn.to_owned(), port: 5061 },
             Arc::new(Memory::new()),
             Arc::clone(&clock) as Arc<dyn Surroundings>,
             Arc::new(topology),
-            Live::new(),
+            live,
             limits,
         );
         House { server: Arc::new(server), clock, calls: AtomicU64::new(0) }

@@ -581,3 +581,22 @@ fn a_wrong_accept_or_content_type_is_named() {
         assert_eq!(subscribe(&house, &alice(), &head, &body).0.code, code, "{head}");
     }
 }
+
+#[test]
+fn servers_of_one_deployment_tell_each_others_endpoints() {
+    let first = House::new();
+    let second = first.neighbour("fe2.contoso.test");
+    subscribe(&first, &alice(), PRESENCE, &batch(&["sip:bob@contoso.test"]));
+    let busy = |version| publication("bob@contoso.test", "state", 0x3000_0000, 2, version, &state("userState", 6_500));
+    let (_, notices) = publish(&second, &bob(), &busy(0));
+    let told: Vec<_> = notices.iter().map(|notice| (notice.to.as_str(), &*notice.server)).collect();
+    assert_eq!(told, [("alice@contoso.test", "fe1.contoso.test")]);
+
+    subscribe(&second, &alice(), CONTACTS, "");
+    let dialogs = || first.server.live.lock().dialogs.len();
+    assert_eq!(dialogs(), 1, "the endpoint moved: what it left behind at the first server is over");
+    assert!(first.gone(&alice()).is_empty());
+    assert_eq!(dialogs(), 1, "the first server learns late that its connection is gone; the second one has it");
+    second.gone(&alice());
+    assert_eq!(dialogs(), 0);
+}
