@@ -1,2 +1,39 @@
-//! One program: demo, lab, signin, admin.
-fn main() {}
+//! One program: `demo`, `lab`, `signin`, `ladder`.
+//!
+//! What was typed ([`arguments`]) becomes what it means ([`wish`]) once, at the edge; after that no text stands for a
+//! name, an address or a mechanism. What people see is written in [`show`] and nowhere else.
+
+mod arguments;
+mod attempt;
+mod demo;
+mod lab;
+mod ladder;
+mod show;
+mod signin;
+mod wish;
+
+use arguments::{Arguments, Verb};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&miette::miette!("the runtime cannot start: {error}")),
+    };
+    let outcome = match arguments.verb {
+        Verb::Signin(wanted) => runtime.block_on(signin::run(*wanted)),
+        Verb::Lab(wanted) => runtime.block_on(lab::run(wanted)),
+        Verb::Demo(wanted) => runtime.block_on(demo::run(wanted)),
+        Verb::Ladder(wanted) => ladder::run(&wanted),
+    };
+    outcome.unwrap_or_else(|report| fail(&report))
+}
+
+/// A usage or local error: told on standard error, exit status 1.
+#[allow(clippy::print_stderr)] // the one place where local errors are told
+fn fail(report: &miette::Report) -> ExitCode {
+    eprintln!("{report:?}");
+    ExitCode::from(1)
+}

@@ -88,3 +88,36 @@ pub(crate) fn summary(report: &SignInReport, style: Style) -> String {
         format!("{} {} after {:.1} ms", style.paint("31;1", "not signed in:"), report.address, report.ms)
     }
 }
+
+/// What settings brought, in a few lines.
+pub(crate) fn settings(settings: &serde_json::Value) -> String {
+    let mut text = String::from("settings:\n");
+    for (name, value) in settings.as_object().into_iter().flatten() {
+        let _ = writeln!(text, "  {name}: {value}");
+    }
+    text
+}
+
+/// A table of sign-ins: how, where, how many REGISTERs, how long.
+pub(crate) fn table(rows: &[(String, SignInReport)], style: Style) -> String {
+    let mut text = String::new();
+    let heading =
+        format!("{:<44} {:<9} {:<20} {:>9} {:>10}  {}", "sign-in", "mechanism", "home", "REGISTERs", "time", "result");
+    let _ = writeln!(text, "{}", style.paint("1", &heading));
+    for (name, report) in rows {
+        let requests: Vec<String> = report.registers.iter().map(|r| r.requests.to_string()).collect();
+        let result = match &report.verdict {
+            None => style.paint("32", "signed in"),
+            Some(verdict) => verdict.id.clone(),
+        };
+        let _ = writeln!(
+            text,
+            "{name:<44} {:<9} {:<20} {:>9} {:>7.1} ms  {result}",
+            report.mechanism.as_deref().unwrap_or("-"),
+            report.home.as_deref().unwrap_or("-"),
+            requests.join(" + "),
+            report.ms,
+        );
+    }
+    text
+}

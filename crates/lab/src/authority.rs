@@ -11,7 +11,6 @@ use time::{Duration, OffsetDateTime};
 /// A root and its key.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
 }
 
 /// A certificate chain and its key, PEM.
@@ -29,7 +28,7 @@ impl Authority {
         if cert_path.exists() && key_path.exists() {
             let pem = std::fs::read_to_string(&cert_path)?;
             let key = KeyPair::from_pem(&std::fs::read_to_string(&key_path)?)?;
-            return Ok(Authority { issuer: Issuer::from_ca_cert_pem(&pem, key)?, pem });
+            return Ok(Authority { issuer: Issuer::from_ca_cert_pem(&pem, key)? });
         }
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::default();
@@ -40,12 +39,7 @@ impl Authority {
         let pem = params.self_signed(&key)?.pem();
         std::fs::write(&cert_path, &pem)?;
         write_private(&key_path, &key.serialize_pem())?;
-        Ok(Authority { issuer: Issuer::new(params, key), pem })
-    }
-
-    /// The root certificate, PEM.
-    pub(crate) fn pem(&self) -> &str {
-        &self.pem
+        Ok(Authority { issuer: Issuer::new(params, key) })
     }
 
     /// A server certificate for these names; the first one is the subject.

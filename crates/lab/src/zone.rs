@@ -19,8 +19,7 @@ const TTL: u32 = 5;
 /// Serves `records` over UDP and TCP until the returned server is dropped.
 pub(crate) async fn serve(listen: SocketAddr, records: &[ZoneRecord]) -> Result<Server<Catalog>, LabError> {
     let origin = name(DOMAIN)?;
-    let zone =
-        InMemoryZoneHandler::<TokioRuntimeProvider>::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny);
+    let zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(origin.clone(), ZoneType::Primary, AxfrPolicy::Deny);
     let host = name(&format!("ns.{DOMAIN}"))?;
     let soa = SOA::new(host.clone(), name(&format!("hostmaster.{DOMAIN}"))?, 1, 3600, 600, 86400, TTL);
     zone.upsert(Record::from_rdata(origin.clone(), TTL, RData::SOA(soa)), 0).await;

@@ -159,6 +159,82 @@ pub struct SignInReport {
     pub ms: f64,
     /// Why it failed, when it did.
     pub verdict: Option<Verdict>,
+    /// 1 to 5: the step it failed in.
+    pub failed_step: Option<u8>,
+}
+
+impl SignInReport {
+    /// Puts the report of one sign-in together from what it told, each event with the time it happened (since the
+    /// start), and from how it ended.
+    pub fn assemble(address: &str, events: &[(Duration, Event)], ending: &Ending) -> SignInReport {
+        let mut steps = Steps::default();
+        let (mut registers, mut redirects) = (Vec::new(), Vec::new());
+        for (at, event) in events {
+            steps.note(*at, event);
+            match event {
+                Event::Registered(sequence) => registers.push(sequence.clone()),
+                Event::Redirected { to, .. } => redirects.extend(to.first().cloned()),
+                _ => {}
+            }
+        }
+        let last = events.last().map_or(Duration::ZERO, |(at, _)| *at);
+        let mut report = SignInReport {
+            schema: SCHEMA,
+            address: address.to_owned(),
+            signed_in: false,
+            steps: steps.finish(),
+            registers,
+            redirects,
+            home: None,
+            mechanism: None,
+            settings: serde_json::Value::Null,
+            contacts: 0,
+            ms: milliseconds(last),
+            verdict: None,
+            failed_step: None,
+        };
+        match ending {
+            Ending::SignedIn { home, mechanism, settings, contacts } => {
+                report.signed_in = true;
+                report.home = Some(home.clone());
+                report.mechanism = Some(mechanism.clone());
+                report.settings = settings.clone();
+                report.contacts = *contacts;
+            }
+            Ending::Failed(verdict) => {
+                report.verdict = Some(verdict.clone());
+                // Other candidates may have failed elsewhere; the last word is that of the verdict.
+                report.failed_step = events.iter().rev().find_map(|(_, event)| match event {
+                    Event::Ended(step, StepResult::Fail) => Some(step.number()),
+                    _ => None,
+                });
+            }
+        }
+        report
+    }
+}
+
+/// How a sign-in ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// Signed in.
+    SignedIn {
+        /// The server that holds the registration.
+        home: String,
+        /// The mechanism.
+        mechanism: String,
+        /// Settings received.
+        settings: serde_json::Value,
+        /// Number of contacts received.
+        contacts: usize,
+    },
+    /// Not signed in.
+    Failed(Verdict),
+}
+
+/// With two digits after the point.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 100_000.0).round() / 100.0
 }
 
 /// Gathers [`Event`]s, each with the time it happened, into steps.
@@ -219,7 +295,7 @@ impl Steps {
                     } else {
                         StepResult::Skipped
                     }),
-                    ms: (row.spent.as_secs_f64() * 100_000.0).round() / 100.0,
+                    ms: milliseconds(row.spent),
                     evidence: row.evidence,
                 }
             })

@@ -1,7 +1,8 @@
 //! NTLM answers checked against the hashes of the own directory.
 //!
 //! Every refusal costs the same: an account that does not exist, has no password, or is paused is checked against a
-//! decoy, and what comes of that never counts. Whether an account is disabled is looked at only after its password.
+//! decoy, and what comes of that never counts. Whether an account is
+//! disabled is not asked here: who proved the password may be told so, and the doors tell it.
 
 use crate::store::Store;
 use crate::users::Entry;
@@ -86,9 +87,6 @@ impl OwnDirectoryVerifier {
             return Err(format!("wrong password for {who}"));
         };
         self.failures(|failures| failures.forget(entry.id));
-        if !entry.user.enabled {
-            return Err(format!("the account of {who} is disabled"));
-        }
         Ok(NtlmProof { account: known_as(&entry, question), session_base_key })
     }
 

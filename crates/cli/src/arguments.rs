@@ -1,0 +1,172 @@
+//! The command line, as typed. Every option says what it is for, its default and its unit.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// Skype for Business sign-in, whole: a client that walks the five steps and says which one broke, and a deployment to
+/// sign in to.
+#[derive(Debug, Parser)]
+#[command(name = "signpost", version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Starts a lab, signs several people in, shows each call flow and a table. Needs no rights, no network, no set-up.
+    Demo(Demo),
+    /// Runs a whole deployment on loopback until interrupted, for any client.
+    Lab(Lab),
+    /// Signs ADDRESS in and prints the five steps as they happen. The exit status is 0 when signed in, 11 to 15 for the
+    /// step that failed, 1 for a usage or local error.
+    Signin(Box<Signin>),
+    /// Draws the call flow of a sign-in that was saved with `signin --save`.
+    Ladder(Ladder),
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Print one JSON document instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Leave the call flows out.
+    #[arg(long)]
+    pub(crate) brief: bool,
+}
+
+/// Options of `lab`.
+#[derive(Debug, Args)]
+pub(crate) struct Lab {
+    /// First of ten consecutive loopback addresses [default: 127.77.0.10]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) address: Option<Ipv4Addr>,
+    /// Listen on 53, 80, 443 and 5061, so that foreign clients find the lab by DNS (needs root)
+    #[arg(long)]
+    pub(crate) standard_ports: bool,
+    /// Write where everything is to FILE (JSON) once the lab serves
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// Keep CA and users in DIR from run to run
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Print where everything is as JSON instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Stop after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) seconds: Option<u64>,
+}
+
+/// Options of `signin`.
+#[derive(Debug, Args)]
+pub(crate) struct Signin {
+    /// The sign-in address, for example alice@contoso.com
+    pub(crate) address: String,
+    /// Logon name when it differs from the address: DOMAIN\name or a UPN
+    #[arg(long, value_name = "LOGIN")]
+    pub(crate) user: Option<String>,
+    /// File whose first line is the password (else SIGNPOST_PASSWORD, else a prompt; never an argument)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Ask for no password: the sign-in goes as far as it can without one
+    #[arg(long, conflicts_with = "password_file")]
+    pub(crate) no_password: bool,
+    /// Mechanism
+    #[arg(long, value_enum, default_value_t = Auth::Auto)]
+    pub(crate) auth: Auth,
+    /// Look for servers inside, outside, or both
+    #[arg(long, value_enum, default_value_t = View::Auto)]
+    pub(crate) view: View,
+    /// Sign in at this server instead of looking for one
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) server: Option<String>,
+    /// Ask this name server instead of the system's
+    #[arg(long, value_name = "ADDR[:PORT]")]
+    pub(crate) dns: Option<String>,
+    /// Trust this root certificate too (PEM; repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Vec<PathBuf>,
+    /// HTTP proxy for what cannot be reached directly
+    #[arg(long, value_name = "URL")]
+    pub(crate) proxy: Option<String>,
+    /// Believe servers of this domain too, though it is not the address's (repeatable)
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) trust: Vec<String>,
+    /// Also ask for _sipinternal._tcp: SIP without TLS, of old deployments
+    #[arg(long)]
+    pub(crate) legacy_tcp: bool,
+    /// Use the lab that wrote this ready-file: its name server, its CA, its ports
+    #[arg(long, value_name = "READY-FILE", conflicts_with = "dns")]
+    pub(crate) lab: Option<PathBuf>,
+    /// Longest time for one DNS query, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
+    pub(crate) dns_limit: f64,
+    /// Longest time for one TCP connection, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub(crate) tcp_limit: f64,
+    /// Longest time for one TLS handshake, one HTTP exchange or one SIP answer, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    pub(crate) answer_limit: f64,
+    /// Longest time for the whole of discovery, seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
+    pub(crate) discovery_limit: f64,
+    /// Draw the call flow
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) ladder: Option<LadderForm>,
+    /// Save a record of the sign-in, which `signpost ladder` can draw
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show what settings brought
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// Options of `ladder`.
+#[derive(Debug, Args)]
+pub(crate) struct Ladder {
+    /// A record written by `signin --save`
+    pub(crate) file: PathBuf,
+    /// Columns to draw in [default: the terminal's, else 100]
+    #[arg(long, value_name = "COLUMNS")]
+    pub(crate) width: Option<usize>,
+}
+
+/// Mechanisms, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Auth {
+    /// The best that both sides can
+    Auto,
+    /// NTLM
+    Ntlm,
+}
+
+/// Views, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum View {
+    /// Whatever answers
+    Auto,
+    /// As if inside
+    Internal,
+    /// As if outside
+    External,
+}
+
+/// Forms of a call flow, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LadderForm {
+    /// For a terminal or a mail
+    Text,
+}
+
+/// A name server as typed: an address, with a port or without.
+pub(crate) fn name_server(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| text.parse().ok().map(|ip| SocketAddr::new(ip, 53)))
+}

@@ -1,0 +1,87 @@
+//! `lab`: a deployment that keeps running.
+
+use crate::arguments::Lab as Typed;
+use ::lab::ready::Ready;
+use ::lab::{Lab, LabConfig, LabError};
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+pub(crate) async fn run(typed: Typed) -> Result<ExitCode> {
+    let config = LabConfig { address: typed.address, standard_ports: typed.standard_ports, state: typed.state.clone() };
+    let lab = Lab::start(&config).await.map_err(|error| explained(&error))?;
+    let ready = lab.ready();
+    let json = serde_json::to_string_pretty(ready).into_diagnostic()?;
+    let text = if typed.json { format!("{json}\n") } else { table(ready, typed.ready_file.as_deref()) };
+    let mut out = std::io::stdout();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).into_diagnostic()?;
+    if let Some(file) = &typed.ready_file {
+        write_whole(file, &json)?;
+    }
+    wait(typed.seconds).await;
+    drop(lab);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A local error with its remedy.
+pub(crate) fn explained(error: &LabError) -> miette::Report {
+    miette!(help = error.remedy(), "{error}")
+}
+
+/// Whoever waits for the file finds it whole or not at all.
+fn write_whole(file: &Path, text: &str) -> Result<()> {
+    let beside = file.with_extension("part");
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, file))
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} cannot be written", file.display()))
+}
+
+async fn wait(seconds: Option<u64>) {
+    let limit = async {
+        match seconds {
+            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+            None => std::future::pending().await,
+        }
+    };
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = limit => {}
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+fn table(ready: &Ready, file: Option<&Path>) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "The lab serves {} on loopback.\n", ready.sip_domain);
+    let _ = writeln!(text, "  DNS inside   {}", ready.dns.internal);
+    let _ = writeln!(text, "  DNS outside  {}", ready.dns.external);
+    let _ = writeln!(text, "  CA           {}\n", ready.ca.display());
+    for host in &ready.hosts {
+        let address = host.sip.or(host.https).map(|address| address.to_string()).unwrap_or_default();
+        let speaks = if host.sip.is_some() { "SIP" } else { "HTTPS" };
+        let pool = host.pool.as_deref().unwrap_or("");
+        let _ = writeln!(text, "  {:<22} {:<10} {speaks:<6} {address:<22} {pool}", host.fqdn, host.role);
+    }
+    let _ = writeln!(text);
+    for user in &ready.users {
+        let _ = writeln!(text, "  {:<22} {:<16} {:<20} {}", user.address, user.login, user.password, user.note);
+    }
+    let how = match file {
+        Some(file) => format!("signpost signin {} --lab {}", ready.users[0].address, file.display()),
+        None => "start it with --ready-file FILE, then: signpost signin alice@contoso.test --lab FILE".to_owned(),
+    };
+    let _ = writeln!(text, "\nTo sign in: {how}\nCtrl-C stops it.");
+    text
+}

@@ -1,0 +1,39 @@
+//! `ladder`: the call flow of a saved record; and saving one.
+
+use crate::arguments::Ladder;
+use miette::{IntoDiagnostic, Result, WrapErr};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use trace::record::Record;
+
+pub(crate) fn run(typed: &Ladder) -> Result<ExitCode> {
+    let file = File::open(&typed.file)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} cannot be read", typed.file.display()))?;
+    let record = Record::read(BufReader::new(file))
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} is not a record of a sign-in", typed.file.display()))?;
+    let text = trace::ladder::text(&record, columns(typed.width));
+    std::io::stdout().write_all(text.as_bytes()).into_diagnostic()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a record, readable by its owner only: it holds tokens that would help to guess a password.
+pub(crate) fn save(record: &Record, path: &Path) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    let write = |file: File| {
+        let mut out = BufWriter::new(file);
+        record.write(&mut out)?;
+        out.flush()
+    };
+    file.and_then(write).into_diagnostic().wrap_err_with(|| format!("{} cannot be written", path.display()))
+}
+
+/// Columns to draw in.
+pub(crate) fn columns(asked: Option<usize>) -> usize {
+    let terminal = || std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    asked.or_else(terminal).unwrap_or(100).clamp(60, 240)
+}

@@ -1,0 +1,64 @@
+//! `signin`: one sign-in, told while it happens.
+
+use crate::arguments::Signin;
+use crate::show::{self, Style};
+use crate::{attempt, ladder, wish};
+use miette::{IntoDiagnostic, Result, WrapErr};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+pub(crate) async fn run(typed: Signin) -> Result<ExitCode> {
+    let mut attempt = wish::of(&typed)?;
+    let style = Style { colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() };
+    if !typed.json {
+        attempt.sockets.events = Arc::new(move |event| {
+            if let Some(line) = show::live(&event, style) {
+                let _ = writeln!(std::io::stdout(), "{line}");
+            }
+        });
+    }
+    let attempt::Outcome { report, record } = attempt.run().await.into_diagnostic()?;
+    if let Some(file) = &typed.save {
+        ladder::save(&record, file)?;
+    }
+    let mut out = std::io::stdout().lock();
+    let written = if typed.json {
+        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from).and_then(|()| writeln!(out))
+    } else {
+        write!(out, "{}", conclusion(&typed, &report, &record, style))
+    };
+    written.into_diagnostic().wrap_err("the result cannot be written")?;
+    Ok(exit_code(&report))
+}
+
+fn conclusion(
+    typed: &Signin,
+    report: &signin::report::SignInReport,
+    record: &trace::record::Record,
+    style: Style,
+) -> String {
+    let mut text = String::from("\n");
+    if typed.ladder.is_some() {
+        text.push_str(&trace::ladder::text(record, ladder::columns(None)));
+        text.push('\n');
+    }
+    if typed.verbose && report.signed_in {
+        text.push_str(&show::settings(&report.settings));
+    }
+    if let Some(verdict) = &report.verdict {
+        text.push_str(&show::verdict(verdict, style));
+    }
+    text.push_str(&show::summary(report, style));
+    text.push('\n');
+    text
+}
+
+/// 0 signed in, 11 to 15 the step that failed.
+fn exit_code(report: &signin::report::SignInReport) -> ExitCode {
+    match (report.signed_in, report.failed_step) {
+        (true, _) => ExitCode::SUCCESS,
+        (false, Some(step)) => ExitCode::from(10 + step),
+        (false, None) => ExitCode::from(11),
+    }
+}

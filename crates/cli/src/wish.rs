@@ -1,0 +1,221 @@
+//! From what was typed to what it means. Whatever is wrong with it is said here, with what to write instead.
+
+use crate::arguments::{Auth, Signin, View, name_server};
+use crate::attempt::Attempt;
+use lab::ready::Ready;
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use net::client::Config;
+use signin::authenticate::client::{Choice, LogOn};
+use signin::authenticate::message::Scheme;
+use signin::client::SignIn;
+use signin::connect::client::{Limits as ConnectLimits, Proxy};
+use signin::discover::AccessLocation;
+use signin::discover::client::{Ask, Limits as DiscoveryLimits, Manual};
+use signin::name::{AccountName, Aor};
+use signin::provision::client::Appearance;
+use signin::register::endpoint::Epid;
+use signin::secret::Password;
+use std::path::Path;
+use std::time::Duration;
+
+/// Environment variable with the password.
+const PASSWORD_VARIABLE: &str = "SIGNPOST_PASSWORD";
+
+/// What `signin` is to do.
+pub(crate) fn of(typed: &Signin) -> Result<Attempt> {
+    let aor: Aor =
+        typed.address.parse().into_diagnostic().wrap_err_with(|| {
+            format!("`{}` is not a sign-in address; write it like alice@contoso.com", typed.address)
+        })?;
+    let ready = typed.lab.as_deref().map(read_ready).transpose()?;
+    let log_on = log_on(typed, &aor)?;
+    let limits = limits(typed)?;
+    let ask = Ask {
+        trusted: typed
+            .trust
+            .iter()
+            .map(|domain| domain.parse().map_err(|error| miette!("--trust {domain}: {error}")))
+            .collect::<Result<_>>()?,
+        view: view(typed.view),
+        manual: typed.server.as_deref().map(|server| manual(server, typed.view)).transpose()?.into_iter().collect(),
+        legacy_tcp: typed.legacy_tcp,
+        proxy: typed.proxy.as_deref().map(proxy).transpose()?,
+        limits,
+        ..Ask::default()
+    };
+    let sign_in = SignIn {
+        epid: epid(&aor)?,
+        aor,
+        log_on,
+        choice: choice(typed.auth),
+        user_agent: user_agent(),
+        discovery: ask,
+        connect: ConnectLimits { tcp: limits.web.tcp, tls: limits.web.tls },
+        proxy: typed.proxy.as_deref().map(proxy).transpose()?,
+        appearance: Appearance::default(),
+        response_limit: limits.web.http,
+    };
+    Ok(Attempt { sign_in, sockets: sockets(typed, ready.as_ref())? })
+}
+
+fn choice(auth: Auth) -> Choice {
+    match auth {
+        Auth::Auto => Choice::Auto,
+        Auth::Ntlm => Choice::Only(Scheme::Ntlm),
+    }
+}
+
+fn view(view: View) -> Option<AccessLocation> {
+    match view {
+        View::Auto => None,
+        View::Internal => Some(AccessLocation::Internal),
+        View::External => Some(AccessLocation::External),
+    }
+}
+
+/// What this program calls itself.
+pub(crate) fn user_agent() -> String {
+    format!("Signpost/{}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Reads a lab's ready-file.
+pub(crate) fn read_ready(file: &Path) -> Result<Ready> {
+    let text = std::fs::read_to_string(file)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} cannot be read; is the lab running?", file.display()))?;
+    serde_json::from_str(&text)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("{} is not the ready-file of a lab", file.display()))
+}
+
+fn sockets(typed: &Signin, ready: Option<&Ready>) -> Result<Config> {
+    let mut config = Config { ca_files: typed.ca.clone(), ..Config::default() };
+    if let Some(ready) = ready {
+        config.dns = Some(match typed.view {
+            View::External => ready.dns.external,
+            _ => ready.dns.internal,
+        });
+        config.ca_files.push(ready.ca.clone());
+        config.port_offset = ready.port_offset;
+    }
+    if let Some(server) = &typed.dns {
+        let address = name_server(server).ok_or_else(|| {
+            miette!("--dns {server}: write the address of a name server, like 192.0.2.53 or [2001:db8::53]:53")
+        })?;
+        config.dns = Some(address);
+    }
+    Ok(config)
+}
+
+fn log_on(typed: &Signin, aor: &Aor) -> Result<Option<LogOn>> {
+    if typed.no_password {
+        return Ok(None);
+    }
+    let account = AccountName::parse(typed.user.as_deref().unwrap_or(aor.as_str()));
+    let password = match (&typed.password_file, std::env::var(PASSWORD_VARIABLE)) {
+        (Some(file), _) => {
+            let text = std::fs::read_to_string(file)
+                .into_diagnostic()
+                .wrap_err_with(|| format!("the password file {} cannot be read", file.display()))?;
+            text.lines().next().unwrap_or_default().to_owned()
+        }
+        (None, Ok(text)) => text,
+        (None, Err(_)) => rpassword::prompt_password(format!("Password of {account}: ")).into_diagnostic().wrap_err(
+            "no password: there is no terminal to ask at; use --password-file, SIGNPOST_PASSWORD or --no-password",
+        )?,
+    };
+    Ok(Some(LogOn { account, password: Password::new(password), workstation: workstation() }))
+}
+
+fn workstation() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim().split('.').next().unwrap_or_default().to_ascii_uppercase();
+    if name.is_empty() { "SIGNPOST".to_owned() } else { name.chars().take(15).collect() }
+}
+
+/// Stable for address and machine, so that a sign-in replaces the one before instead of adding an endpoint.
+pub(crate) fn epid(aor: &Aor) -> Result<Epid> {
+    let name = format!("{aor}:{}", workstation());
+    let hash = |h: u64, byte: u8| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    let digits = format!("{:016x}", name.bytes().fold(0xcbf2_9ce4_8422_2325, hash));
+    digits[..10].parse().map_err(|error| miette!("no endpoint id: {error}"))
+}
+
+fn limits(typed: &Signin) -> Result<DiscoveryLimits> {
+    let seconds = |name: &str, value: f64| {
+        if value > 0.0 && value <= 3600.0 {
+            Ok(Duration::from_secs_f64(value))
+        } else {
+            Err(miette!("--{name} {value}: write a number of seconds above 0 and up to 3600"))
+        }
+    };
+    let mut limits =
+        DiscoveryLimits { total: seconds("discovery-limit", typed.discovery_limit)?, ..DiscoveryLimits::default() };
+    limits.web.dns = seconds("dns-limit", typed.dns_limit)?;
+    limits.web.tcp = seconds("tcp-limit", typed.tcp_limit)?;
+    limits.web.tls = seconds("answer-limit", typed.answer_limit)?;
+    limits.web.http = seconds("answer-limit", typed.answer_limit)?;
+    Ok(limits)
+}
+
+fn manual(server: &str, view: View) -> Result<Manual> {
+    let wrong = || miette!("--server {server}: write a host name with or without a port, like fe01.contoso.com:5061");
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, Some(port.parse().map_err(|_| wrong())?))
+        }
+        _ => (server, None),
+    };
+    if host.is_empty() {
+        return Err(wrong());
+    }
+    let view = match view {
+        View::External => AccessLocation::External,
+        _ => AccessLocation::Internal,
+    };
+    Ok(Manual { host: host.trim_matches(['[', ']']).to_ascii_lowercase(), port, view })
+}
+
+/// `http://[user:password@]host:port`, or only `host:port`.
+fn proxy(text: &str) -> Result<Proxy> {
+    use base64::Engine;
+    let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    let (log_on, address) = match rest.rsplit_once('@') {
+        Some((log_on, address)) => (Some(log_on), address),
+        None => (None, rest),
+    };
+    let valid = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !valid || address.contains('/') {
+        return Err(miette!("--proxy: write the proxy like http://proxy.contoso.com:8080"));
+    }
+    let authorization =
+        log_on.map(|log_on| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(log_on)));
+    Ok(Proxy { address: address.to_owned(), authorization, every_port: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_proxies_and_limits_are_read_or_explained() {
+        let named = manual("FE01.contoso.com:5061", View::Auto).expect("reads");
+        assert_eq!(
+            (named.host.as_str(), named.port, named.view),
+            ("fe01.contoso.com", Some(5061), AccessLocation::Internal)
+        );
+        assert_eq!(manual("sip.contoso.com", View::External).expect("reads").port, None);
+        assert!(manual("x:port", View::Auto).expect_err("no port").to_string().contains("fe01.contoso.com:5061"));
+        let proxied = proxy("http://me:secret@proxy:8080/").expect("reads");
+        assert_eq!(proxied.address, "proxy:8080");
+        assert!(!format!("{proxied:?}").contains("secret"));
+        assert!(proxy("socks://x").is_err());
+    }
+
+    #[test]
+    fn the_epid_is_stable_and_differs_by_user() {
+        let epid_of = |text: &str| epid(&text.parse().expect("address")).expect("epid");
+        assert_eq!(epid_of("alice@contoso.test"), epid_of("Alice@contoso.test"));
+        assert_ne!(epid_of("alice@contoso.test"), epid_of("bob@contoso.test"));
+    }
+}

@@ -1,0 +1,306 @@
+//! Starts every server of the plan, in one process and on loopback only.
+
+use crate::LabError;
+use crate::authority::Authority;
+use crate::people::{self, PEOPLE};
+use crate::plan::{DOMAIN, Host, Kind, Plan};
+use crate::ready::{Ready, ReadyHost, ReadyUser, SCHEMA, Views};
+use crate::zone;
+use hickory_server::Server;
+use hickory_server::zone_handler::Catalog;
+use net::server::{HttpLimits, Identity, Serving, SipLimits, SystemSurroundings, Wires, listen, serve_http, serve_sip};
+use signin::authenticate::server::Settings as AuthSettings;
+use signin::authenticate::verifier::NtlmVerifier;
+use signin::directory::Directory;
+use signin::discover::AccessLocation;
+use signin::discover::server::{Backing, Site, WebServices};
+use signin::provision::server::{Limits as ProvisionLimits, Live, Provision};
+use signin::register::server::{Here, Role};
+use signin::server::{Foundations, FrontEnd, Neighbours, Settings};
+use signin::service::{SipService, Surroundings};
+use signin::topology::{HostPort, Liveness, Topology};
+use signin::web_ticket::authority::TicketAuthority;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::{OwnDirectoryVerifier, Store, Throttle};
+
+/// NetBIOS name of the lab's domain.
+const NETBIOS: &str = "CONTOSO";
+
+/// Addresses tried when none is given: a block of loopback that nobody uses.
+const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 77, 0, 10);
+
+/// What kind of lab.
+#[derive(Debug, Clone, Default)]
+pub struct LabConfig {
+    /// First of ten consecutive loopback addresses.
+    pub address: Option<Ipv4Addr>,
+    /// Listen on 53, 80, 443 and 5061, so that foreign clients find the lab by DNS alone. Needs root.
+    pub standard_ports: bool,
+    /// Where CA and users are kept from run to run; without it they vanish.
+    pub state: Option<PathBuf>,
+}
+
+/// A running lab. Dropping it stops everything.
+pub struct Lab {
+    ready: Ready,
+    front_ends: Vec<Arc<FrontEnd>>,
+    store: Arc<Store>,
+    liveness: Liveness,
+    listeners: BTreeMap<SocketAddr, Serving>,
+    _dns: Vec<Server<Catalog>>,
+    _scratch: Option<tempfile::TempDir>,
+}
+
+/// What all servers of the lab share.
+struct Common {
+    plan: Plan,
+    topology: Arc<Topology>,
+    authority: Authority,
+    surroundings: Arc<dyn Surroundings>,
+    directory: Arc<dyn Directory>,
+    verifier: Arc<dyn NtlmVerifier>,
+    tickets: Arc<TicketAuthority>,
+    live: Arc<Live>,
+    liveness: Liveness,
+    neighbours: Neighbours,
+}
+
+impl Lab {
+    /// Starts a lab. Without standard ports, an offset is sought at which every port is free.
+    pub async fn start(config: &LabConfig) -> Result<Lab, LabError> {
+        let first = config.address.unwrap_or(FIRST_ADDRESS);
+        if !first.is_loopback() {
+            return Err(LabError::Setup(format!("{first} is not a loopback address; the lab listens on no other")));
+        }
+        if config.standard_ports {
+            return Lab::at(Plan::new(first, 0), config).await;
+        }
+        let mut seed = [0; 2];
+        SystemSurroundings::new().fill_random(&mut seed);
+        let mut offset = 20_000 + u16::from_be_bytes(seed) % 30_000;
+        for _ in 0..20 {
+            match Lab::at(Plan::new(first, offset), config).await {
+                Err(LabError::Bind { error, .. }) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                    offset = 20_000 + (offset + 1_009) % 30_000;
+                }
+                outcome => return outcome,
+            }
+        }
+        Lab::at(Plan::new(first, offset), config).await
+    }
+
+    async fn at(plan: Plan, config: &LabConfig) -> Result<Lab, LabError> {
+        let scratch = match &config.state {
+            Some(_) => None,
+            None => Some(tempfile::Builder::new().prefix("signpost-lab-").tempdir()?),
+        };
+        let folder: &Path = match (&config.state, &scratch) {
+            (Some(folder), _) => folder,
+            (None, Some(scratch)) => scratch.path(),
+            (None, None) => return Err(LabError::Setup("no folder to work in".to_owned())),
+        };
+        std::fs::create_dir_all(folder)?;
+        let dns = vec![
+            zone::serve(plan.dns_internal, &plan.inside()).await?,
+            zone::serve(plan.dns_external, &plan.outside()).await?,
+        ];
+        let store = Arc::new(open_store(folder).await?);
+        let common = Common::new(plan, folder, &store)?;
+        let mut lab = Lab {
+            ready: common.ready(folder),
+            front_ends: Vec::new(),
+            store,
+            liveness: common.liveness.clone(),
+            listeners: BTreeMap::new(),
+            _dns: dns,
+            _scratch: scratch,
+        };
+        for host in &common.plan.hosts {
+            match host.kind {
+                Kind::Web { .. } | Kind::ExternalWeb => lab.start_web(&common, host)?,
+                Kind::Director | Kind::FrontEnd { .. } | Kind::Edge => lab.start_sip(&common, host)?,
+            }
+        }
+        Ok(lab)
+    }
+
+    /// Where everything is.
+    pub fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    /// Its users.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The server of that name.
+    pub fn front_end(&self, fqdn: &str) -> Option<&Arc<FrontEnd>> {
+        self.front_ends.iter().find(|front_end| front_end.fqdn() == fqdn)
+    }
+
+    /// Stops the SIP server of that name: its port refuses, and the others know that it is down.
+    pub async fn stop(&mut self, fqdn: &str) {
+        self.liveness.set(fqdn, false);
+        let address = self.ready.hosts.iter().find(|host| host.fqdn == fqdn).and_then(|host| host.sip);
+        if let Some(serving) = address.and_then(|address| self.listeners.remove(&address)) {
+            serving.stop().await;
+        }
+    }
+
+    fn start_sip(&mut self, common: &Common, host: &Host) -> Result<(), LabError> {
+        let external = host.kind == Kind::Edge;
+        let port = if external { 443 } else { 5061 };
+        let own = HostPort { host: host.fqdn.to_owned(), port };
+        let here = Here {
+            fqdn: host.fqdn.to_owned(),
+            role: match host.kind {
+                Kind::FrontEnd { pool } => Role::FrontEnd { pool: pool.to_owned() },
+                Kind::Edge => Role::Edge,
+                _ => Role::Director,
+            },
+            topology: common.topology.clone(),
+            liveness: common.liveness.clone(),
+        };
+        let wires = Arc::new(Wires::new());
+        let provision = Provision::new(
+            &own,
+            common.directory.clone(),
+            common.surroundings.clone(),
+            common.topology.clone(),
+            common.live.clone(),
+            ProvisionLimits::default(),
+        );
+        let foundations = Foundations {
+            directory: common.directory.clone(),
+            verifier: common.verifier.clone(),
+            surroundings: common.surroundings.clone(),
+            wire: wires.clone(),
+            neighbours: common.neighbours.clone(),
+        };
+        let mut authentication = AuthSettings::new(host.fqdn, DOMAIN);
+        authentication.netbios_domain = NETBIOS.to_owned();
+        let settings = Settings { external, ..Settings::default() };
+        let front_end = Arc::new(FrontEnd::new(here, settings, authentication, Arc::new(provision), foundations));
+        common.neighbours.join(&front_end);
+        let identity = common.identity(host)?.for_sip()?;
+        let address = common.plan.listen(host, port);
+        let listener = listen(address).map_err(|error| LabError::bind(address, error))?;
+        let service: Arc<dyn SipService> = front_end.clone();
+        let serving = serve_sip(listener, identity, service, wires, SipLimits::default())?;
+        self.listeners.insert(address, serving);
+        self.front_ends.push(front_end);
+        Ok(())
+    }
+
+    fn start_web(&mut self, common: &Common, host: &Host) -> Result<(), LabError> {
+        let identity = common.identity(host)?.for_http()?;
+        for secure in [true, false] {
+            let site = Site {
+                location: match host.kind {
+                    Kind::ExternalWeb => AccessLocation::External,
+                    _ => AccessLocation::Internal,
+                },
+                secure,
+                web: host.fqdn.to_owned(),
+                fqdn: host.fqdn.to_owned(),
+                elsewhere: BTreeMap::new(),
+            };
+            let services = WebServices::new(site, &common.backing());
+            let address = common.plan.listen(host, if secure { 443 } else { 80 });
+            let listener = listen(address).map_err(|error| LabError::bind(address, error))?;
+            let security = secure.then(|| identity.clone());
+            self.listeners.insert(address, serve_http(listener, security, services, HttpLimits::default())?);
+        }
+        Ok(())
+    }
+}
+
+impl Common {
+    fn new(plan: Plan, folder: &Path, store: &Arc<Store>) -> Result<Common, LabError> {
+        let surroundings: Arc<dyn Surroundings> = Arc::new(SystemSurroundings::new());
+        let mut key = [0; 32];
+        surroundings.fill_random(&mut key);
+        let verifier = OwnDirectoryVerifier::new(store.clone(), surroundings.clone(), Throttle::default());
+        Ok(Common {
+            topology: Arc::new(plan.topology()),
+            authority: Authority::open(folder)?,
+            plan,
+            surroundings,
+            directory: store.clone(),
+            verifier: Arc::new(verifier),
+            tickets: Arc::new(TicketAuthority::new(&key)),
+            live: Live::new(),
+            liveness: Liveness::default(),
+            neighbours: Neighbours::default(),
+        })
+    }
+
+    fn identity(&self, host: &Host) -> Result<Identity, LabError> {
+        let issued = self.authority.issue(&Plan::certificate_names(host))?;
+        Ok(Identity::from_pem(issued.chain.as_bytes(), issued.key.as_bytes())?)
+    }
+
+    fn backing(&self) -> Backing {
+        Backing {
+            topology: self.topology.clone(),
+            directory: self.directory.clone(),
+            verifier: self.verifier.clone(),
+            authority: self.tickets.clone(),
+            surroundings: self.surroundings.clone(),
+            netbios_domain: NETBIOS.to_owned(),
+            dns_domain: DOMAIN.to_owned(),
+        }
+    }
+
+    fn ready(&self, folder: &Path) -> Ready {
+        let host = |host: &Host| {
+            let (role, pool, sip, https) = match host.kind {
+                Kind::Director => ("director", None, Some(5061), None),
+                Kind::FrontEnd { pool } => ("front-end", Some(pool), Some(5061), None),
+                Kind::Edge => ("edge", None, Some(443), None),
+                Kind::Web { pool } => ("web", Some(pool), None, Some(443)),
+                Kind::ExternalWeb => ("web", None, None, Some(443)),
+            };
+            ReadyHost {
+                fqdn: host.fqdn.to_owned(),
+                role: role.to_owned(),
+                pool: pool.map(str::to_owned),
+                sip: sip.map(|port| self.plan.listen(host, port)),
+                https: https.map(|port| self.plan.listen(host, port)),
+            }
+        };
+        let user = |person: &people::Person| ReadyUser {
+            address: format!("{}@{DOMAIN}", person.name),
+            login: format!("{NETBIOS}\\{}", person.name),
+            password: person.password.to_owned(),
+            home: person.home.map(str::to_owned),
+            note: person.note.to_owned(),
+        };
+        Ready {
+            schema: SCHEMA,
+            sip_domain: DOMAIN.to_owned(),
+            realm: DOMAIN.to_ascii_uppercase(),
+            ca: folder.join("ca.pem"),
+            krb5_conf: None,
+            dns: Views { internal: self.plan.dns_internal, external: self.plan.dns_external },
+            kdc: None,
+            port_offset: self.plan.port_offset,
+            hosts: self.plan.hosts.iter().map(host).collect(),
+            users: PEOPLE.iter().map(user).collect(),
+            admin: None,
+        }
+    }
+}
+
+/// The store in the folder; people are put in when it is new, so that what was changed in a kept lab stays.
+async fn open_store(folder: &Path) -> Result<Store, LabError> {
+    let store = Store::open(&folder.join("users.sqlite"))?;
+    if store.user_count() == 0 {
+        store.import(people::seed()).await?;
+    }
+    Ok(store)
+}
