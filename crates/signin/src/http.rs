@@ -9,6 +9,9 @@
 
 pub mod ntlm;
 
+#[cfg(test)]
+mod tests;
+
 pub use crate::authenticate::client::LogOn;
 
 use crate::connect::{Attempt, ConnectFailure, Fault, Peer, Proxy, judge};

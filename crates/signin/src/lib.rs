@@ -31,3 +31,6 @@ pub mod session;
 pub mod topology;
 pub mod web_ticket;
 pub mod xml;
+
+#[cfg(test)]
+mod testing;

@@ -108,8 +108,9 @@ impl Walk<'_> {
     /// Both ways into one name, side by side; the first that leads to a document wins.
     async fn entry(&self, name: &str) -> Result<Located, Vec<Finding>> {
         let way = |scheme: &'static str| async move {
-            let url = Url::parse(&format!("{scheme}://{name}/?sipuri={}", self.aor));
-            let url = url.map_err(|_| Finding::NoLink { url: format!("{scheme}://{name}/") })?;
+            let url = Url::parse(&format!("{scheme}://{name}/"));
+            let mut url = url.map_err(|_| Finding::NoLink { url: format!("{scheme}://{name}/") })?;
+            url.query_pairs_mut().append_pair("sipuri", self.aor.as_str());
             self.root(url, &mut Trail::new(self.redirects)).await
         };
         let (https, http) = (pin!(way("https")), pin!(way("http")));
@@ -160,21 +161,20 @@ impl Walk<'_> {
     /// The user's resource, with a ticket once it asks for one.
     async fn user(&self, url: Url) -> Result<Located, Finding> {
         let request = Request::get(url.clone());
-        let answer = self.get(&request).await?;
-        let location = answer.header(TICKET_URL_HEADER);
-        let answer = match (answer.status, location) {
-            (401 | 403, Some(location)) => {
-                let ticket = self.ticket(&url, location).await?;
-                self.get(&ticket.attach(request)).await?
-            }
-            (status @ 401, None) => return Err(Finding::NoTicketService { url: url.to_string(), status }),
-            _ => answer,
-        };
+        let mut answer = self.get(&request).await?;
+        let mut showed_ticket = false;
+        if let (401 | 403, Some(location)) = (answer.status, answer.header(TICKET_URL_HEADER)) {
+            let ticket = self.ticket(&url, location).await?;
+            answer = self.get(&ticket.attach(request)).await?;
+            showed_ticket = true;
+        }
+        let at = url.to_string();
         match answer.status {
-            404 => Err(Finding::UserUnknown { url: url.to_string() }),
-            status @ (401 | 403) => {
-                Err(Finding::TicketRefused { url: url.to_string(), status, diagnostics: diagnostics(&answer) })
+            404 => Err(Finding::UserUnknown { url: at }),
+            status @ (401 | 403) if showed_ticket => {
+                Err(Finding::TicketRefused { url: at, status, diagnostics: diagnostics(&answer) })
             }
+            status @ 401 => Err(Finding::NoTicketService { url: at, status }),
             _ => {
                 let document = self.document(&url, &answer)?;
                 Ok(Located { url, document })

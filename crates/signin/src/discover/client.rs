@@ -82,7 +82,7 @@ pub struct Cached {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Its addresses then.
+    /// Its addresses then; when none were kept, the name is looked up.
     pub addresses: Vec<IpAddr>,
     /// Inside or outside.
     pub view: AccessLocation,
@@ -175,7 +175,7 @@ pub struct Discovery {
     web: Web,
     plan: VecDeque<Way>,
     ready: VecDeque<Candidate>,
-    offered: BTreeSet<(String, u16)>,
+    offered: BTreeSet<(String, u16, Vec<IpAddr>)>,
     known: Known,
     findings: Vec<Finding>,
     began: Option<Duration>,
@@ -222,7 +222,7 @@ impl Discovery {
                 self.findings.push(Finding::OutOfTime(self.ask.limits.total));
             }
             match self.plan.pop_front()? {
-                Way::Cached(cached) => self.cached(cached),
+                Way::Cached(cached) => self.cached(io, cached).await,
                 Way::Manual(manual) => self.manual(io, manual).await,
                 Way::Autodiscover { name } => self.autodiscover(io, names, &name).await,
                 Way::Service { name, view, legacy_tcp } => self.service(io, names, &name, view, legacy_tcp).await,
@@ -258,8 +258,11 @@ impl Discovery {
         self.aor.domain().to_string()
     }
 
-    fn cached(&mut self, cached: Cached) {
+    async fn cached(&mut self, io: &dyn Io, cached: Cached) {
         let Cached { host, port, addresses, view } = cached;
+        if addresses.is_empty() {
+            return self.resolve_and_offer(io, host, port, view, Source::Cached, false).await;
+        }
         self.offer(Candidate { host, port, addresses, view, source: Source::Cached, legacy_tcp: false });
     }
 
@@ -428,9 +431,11 @@ impl Discovery {
         Ok(addresses)
     }
 
-    /// A server is offered once, whichever ways lead to it.
+    /// A server is offered once, whichever ways lead to it; again only under other addresses than before.
     fn offer(&mut self, candidate: Candidate) {
-        if self.offered.insert((candidate.host.to_ascii_lowercase(), candidate.port)) {
+        let mut addresses = candidate.addresses.clone();
+        addresses.sort_unstable();
+        if self.offered.insert((candidate.host.to_ascii_lowercase(), candidate.port, addresses)) {
             self.ready.push_back(candidate);
         }
     }

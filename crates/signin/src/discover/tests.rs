@@ -4,13 +4,12 @@ mod deployment;
 mod order;
 mod services;
 mod trouble;
-mod world;
 
-use self::world::World;
 use super::client::{Ask, Candidate, Discovery};
 use super::finding::Finding;
 use crate::http::LogOn;
 use crate::name::Aor;
+use crate::testing::World;
 
 /// Every candidate, each refused by whoever asked, and what went wrong on the way.
 fn discover_all(world: &World, aor: Aor, ask: Ask, log_on: Option<LogOn>) -> (Vec<Candidate>, Discovery) {

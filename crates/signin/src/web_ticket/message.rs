@@ -9,7 +9,7 @@ use super::proof_key::ProofKey;
 use crate::xml::{Element, Limits, XmlError, escape};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -118,7 +118,7 @@ impl Metadata {
 }
 
 /// A RequestSecurityToken.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TokenRequest {
     /// Echoed in the response.
     pub context: Option<String>,
@@ -132,6 +132,12 @@ pub struct TokenRequest {
     pub entropy: Option<Zeroizing<Vec<u8>>>,
     /// `KeyType`.
     pub key_type: Option<String>,
+}
+
+impl fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenRequest({} for {})", self.claim, self.applies_to)
+    }
 }
 
 impl TokenRequest {
@@ -201,7 +207,7 @@ impl TokenRequest {
 }
 
 /// The response: a ticket and what is needed to use it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct TokenResponse {
     /// As in the request.
     pub context: Option<String>,
@@ -223,7 +229,7 @@ pub struct Lifetime {
 }
 
 /// How the client gets the proof key.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Proof {
     /// Derived with P_SHA1 from both ends' entropy; this is the server's.
     Computed(Zeroizing<Vec<u8>>),
@@ -231,6 +237,22 @@ pub enum Proof {
     Key(ProofKey),
     /// The ticket has none.
     None,
+}
+
+impl fmt::Debug for TokenResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenResponse({:?}, {:?})", self.lifetime, self.proof)
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Proof::Computed(_) => "Computed(…)",
+            Proof::Key(_) => "Key(…)",
+            Proof::None => "None",
+        })
+    }
 }
 
 impl TokenResponse {
@@ -534,6 +556,14 @@ mod tests {
                 .replace("</Entropy>", if from == "<Entropy>" { "</Other>" } else { "</Entropy>" });
             assert!(TokenResponse::read(broken.as_bytes()).is_err(), "{from}");
         }
+    }
+
+    #[test]
+    fn secrets_print_nothing() {
+        let entropy = Zeroizing::new(vec![201; 32]);
+        let sent = response(Proof::Computed(entropy.clone()));
+        let printed = format!("{sent:?} {:?} {:?}", sent.proof, TokenRequest { entropy: Some(entropy), ..request() });
+        assert!(!printed.contains("201") && !printed.contains("Assertion"), "{printed}");
     }
 
     #[test]

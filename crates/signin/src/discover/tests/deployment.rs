@@ -1,6 +1,5 @@
 //! contoso.test in memory: two pools with their web services, an Edge, and users.
 
-use super::world::{EPOCH, World};
 use crate::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
 use crate::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
 use crate::discover::AccessLocation;
@@ -10,6 +9,7 @@ use crate::io::Pending;
 use crate::name::{AccountName, Aor};
 use crate::provision::contacts::{ContactChange, ContactList};
 use crate::secret::Password;
+use crate::testing::World;
 use crate::topology::{HostPort, Pool, Topology};
 use crate::web_ticket::authority::TicketAuthority;
 use mechanism::ntlm::NtHash;
@@ -139,7 +139,6 @@ pub(super) fn site(location: AccessLocation, secure: bool, web: &str) -> Site {
 /// Web services of both pools inside (10.0.0.1, 10.0.0.2), of the deployment outside (192.0.2.1); no names yet.
 pub(super) fn web_sites(world: &World) {
     use AccessLocation::{External, Internal};
-    assert!(EPOCH > 0);
     let backing = backing(world);
     let sites = [
         (Internal, "pool1.contoso.test", "10.0.0.1", "lyncdiscoverinternal.contoso.test"),

@@ -1,11 +1,11 @@
 //! The order of candidates, and that nothing stalls it.
 
 use super::deployment::{PASSWORD, aor, inside, log_on, sip_names, web_sites};
-use super::world::{LATENCY, World};
 use super::{discover_all, ids, places};
 use crate::discover::AccessLocation::{External, Internal};
 use crate::discover::client::{Ask, Cached, Discovery, Limits, Manual, Source};
 use crate::io::{DnsAnswer, Operation, RecordKind};
+use crate::testing::{LATENCY, World};
 use std::time::Duration;
 
 #[test]
@@ -266,12 +266,21 @@ fn what_worked_last_time_comes_first_and_asks_nobody() {
         addresses: vec!["10.0.0.1".parse().expect("an address")],
         view: Internal,
     };
-    let mut discovery = Discovery::new(aor("alice"), Ask { cached: Some(cached), ..Ask::default() }, None);
+    let mut discovery = Discovery::new(aor("alice"), Ask { cached: Some(cached.clone()), ..Ask::default() }, None);
     let first = world.run(discovery.next(&world)).expect("a candidate");
     assert_eq!(first.source, Source::Cached);
     assert!(world.operations().is_empty());
     let second = world.run(discovery.next(&world)).expect("another");
     assert_eq!(second.host, "sip.contoso.test", "the one that failed is not offered again");
+
+    world.host("pool1.contoso.test", &["10.0.0.7"]);
+    let cached = Cached { addresses: vec!["10.0.0.1".parse().expect("an address")], ..cached };
+    let ask = Ask { cached: Some(cached.clone()), ..Ask::default() };
+    let (candidates, _) = discover_all(&world, aor("alice"), ask, None);
+    assert_eq!(places(&candidates)[..2], ["pool1.contoso.test:5061", "pool1.contoso.test:5061"], "it has moved");
+    let ask = Ask { cached: Some(Cached { addresses: Vec::new(), ..cached }), ..Ask::default() };
+    let (candidates, _) = discover_all(&world, aor("alice"), ask, None);
+    assert_eq!(candidates[0].addresses, ["10.0.0.7".parse::<std::net::IpAddr>().expect("an address")]);
 }
 
 #[test]

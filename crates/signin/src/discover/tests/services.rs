@@ -1,12 +1,12 @@
 //! The web services alone, asked as real clients ask.
 
 use super::deployment::{PASSWORD, backing, site};
-use super::world::{EPOCH, World};
 use crate::discover::AccessLocation::{self, External, Internal};
 use crate::discover::document::{ACCEPT_XML, Body, Document, Form, Token};
 use crate::discover::server::WebServices;
 use crate::io::{HttpRequest, HttpResponse};
 use crate::service::{HttpConversation, HttpService};
+use crate::testing::{EPOCH, World};
 use crate::web_ticket::message::{Diagnostics, Metadata, TokenResponse};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

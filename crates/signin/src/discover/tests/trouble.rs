@@ -1,12 +1,12 @@
 //! Autodiscover and tickets when something is wrong, or somebody hostile.
 
 use super::deployment::{PASSWORD, aor, inside, log_on, web_sites};
-use super::world::{NO_ANSWER, Scripted, World, says};
 use super::{discover_all, ids, places};
 use crate::discover::AccessLocation::Internal;
 use crate::discover::client::Ask;
 use crate::discover::document::{Body, Document, Form, Link, Token};
 use crate::io::{HttpRequest, HttpResponse, Operation};
+use crate::testing::{NO_ANSWER, Scripted, World, says};
 use std::sync::Arc;
 
 fn root(token: Token, href: &str) -> HttpResponse {
@@ -98,7 +98,7 @@ fn answers_that_lead_nowhere() {
 #[test]
 fn redirects_end() {
     let to_itself =
-        answered_by(|_| root(Token::Redirect, "https://lyncdiscover.contoso.test/?sipuri=alice@contoso.test"));
+        answered_by(|_| root(Token::Redirect, "https://lyncdiscover.contoso.test/?sipuri=alice%40contoso.test"));
     assert!(verdict_of(&to_itself).contains(&"ad-redirect-loop".to_owned()));
 
     let there_and_back = answered_by(|request| match request.path.as_str() {
@@ -173,11 +173,13 @@ fn a_proven_answer_may_lead_to_another_domain_but_credentials_stay() {
         });
         assert!(verdict_of(&world).contains(&"ad-redirect-loop".to_owned()), "{url}");
     }
-    let silent = answered_by(|request| match request.path.as_str() {
-        "/user" => says(401, &[], ""),
-        _ => root(Token::User, "https://lyncdiscover.contoso.test/user"),
-    });
-    assert!(verdict_of(&silent).contains(&"ad-user-401-loop".to_owned()));
+    for (status, id) in [(401, "ad-user-401-loop"), (403, "ad-http-403"), (500, "ad-http-5xx")] {
+        let silent = answered_by(move |request| match request.path.as_str() {
+            "/user" => says(status, &[], ""),
+            _ => root(Token::User, "https://lyncdiscover.contoso.test/user"),
+        });
+        assert!(verdict_of(&silent).contains(&id.to_owned()), "{id}");
+    }
 }
 
 #[test]

@@ -18,13 +18,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 /// When every world begins: 2026-01-01, inside the validity of its certificates.
-pub(super) const EPOCH: i64 = 1_767_225_600;
+pub(crate) const EPOCH: i64 = 1_767_225_600;
 
 /// What every operation takes that is answered at all.
-pub(super) const LATENCY: Duration = Duration::from_millis(2);
+pub(crate) const LATENCY: Duration = Duration::from_millis(2);
 
 #[derive(Clone)]
-pub(super) struct World(Arc<Shared>);
+pub(crate) struct World(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
@@ -58,7 +58,7 @@ struct Conn {
 }
 
 impl World {
-    pub(super) fn new() -> World {
+    pub(crate) fn new() -> World {
         World(Arc::new(Shared { state: Mutex::default(), random: AtomicU64::new(1) }))
     }
 
@@ -67,13 +67,13 @@ impl World {
     }
 
     /// A name with addresses.
-    pub(super) fn host(&self, name: &str, addresses: &[&str]) {
+    pub(crate) fn host(&self, name: &str, addresses: &[&str]) {
         let addresses = addresses.iter().map(|a| a.parse().expect("an address")).collect();
         self.dns(name, RecordKind::Address, DnsAnswer::Addresses { addresses, aliases: Vec::new() });
     }
 
     /// A service with its records: priority, weight, port, target.
-    pub(super) fn service(&self, name: &str, records: &[(u16, u16, u16, &str)]) {
+    pub(crate) fn service(&self, name: &str, records: &[(u16, u16, u16, &str)]) {
         let record = |(priority, weight, port, target): &(u16, u16, u16, &str)| Srv {
             priority: *priority,
             weight: *weight,
@@ -84,53 +84,58 @@ impl World {
     }
 
     /// Any answer.
-    pub(super) fn dns(&self, name: &str, kind: RecordKind, answer: DnsAnswer) {
+    pub(crate) fn dns(&self, name: &str, kind: RecordKind, answer: DnsAnswer) {
         self.state().dns.insert((name.to_owned(), kind as u8), answer);
     }
 
     /// A name whose answers take this long.
-    pub(super) fn slow(&self, name: &str, time: Duration) {
+    pub(crate) fn slow(&self, name: &str, time: Duration) {
         self.state().slow.insert(name.to_owned(), time);
     }
 
-    pub(super) fn listen_plain(&self, address: &str, service: Arc<dyn HttpService>) {
+    pub(crate) fn listen_plain(&self, address: &str, service: Arc<dyn HttpService>) {
         self.state().listeners.insert(socket(address), Listener::Plain(service));
     }
 
     /// A listener whose certificate has these names.
-    pub(super) fn listen_tls(&self, address: &str, names: &[&str], service: Arc<dyn HttpService>) {
+    pub(crate) fn listen_tls(&self, address: &str, names: &[&str], service: Arc<dyn HttpService>) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = rcgen::generate_simple_self_signed(names).expect("a certificate").cert.der().to_vec();
         self.state().listeners.insert(socket(address), Listener::Tls(service, certificate));
     }
 
     /// An address that never answers.
-    pub(super) fn silent(&self, address: &str) {
+    pub(crate) fn silent(&self, address: &str) {
         self.state().listeners.insert(socket(address), Listener::Silent);
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    /// Every server ends its connections, as servers do with idle ones.
+    pub(crate) fn hang_up(&self) {
+        self.state().conns.values_mut().for_each(|conn| conn.conversation = None);
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
         self.state().now
     }
 
-    pub(super) fn open_connections(&self) -> usize {
+    pub(crate) fn open_connections(&self) -> usize {
         self.state().conns.len()
     }
 
-    pub(super) fn connections_opened(&self) -> u64 {
+    pub(crate) fn connections_opened(&self) -> u64 {
         self.state().opened
     }
 
-    pub(super) fn events(&self) -> Vec<Event> {
+    pub(crate) fn events(&self) -> Vec<Event> {
         self.state().events.clone()
     }
 
-    pub(super) fn operations(&self) -> Vec<Operation> {
+    pub(crate) fn operations(&self) -> Vec<Operation> {
         self.state().operations.clone()
     }
 
     /// Runs to the end, letting time pass whenever nobody can go on.
-    pub(super) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
         let woken = Arc::new(Flag(AtomicBool::new(true)));
         let waker = Waker::from(woken.clone());
         let mut work = pin!(work);
@@ -256,7 +261,7 @@ impl World {
 }
 
 /// Status by which a scripted service says nothing at all.
-pub(super) const NO_ANSWER: u16 = 0;
+pub(crate) const NO_ANSWER: u16 = 0;
 
 impl Io for World {
     fn perform(&self, operation: Operation) -> Pending<'_, Outcome> {
@@ -321,7 +326,7 @@ fn socket(address: &str) -> SocketAddr {
 }
 
 /// A web service that answers from a table of its own.
-pub(super) struct Scripted<F>(pub(super) F);
+pub(crate) struct Scripted<F>(pub(crate) F);
 
 impl<F: Fn(&HttpRequest) -> HttpResponse + Send + Sync + 'static> HttpService for Scripted<F> {
     fn conversation(self: Arc<Self>, _remote: SocketAddr) -> Box<dyn HttpConversation> {
@@ -339,7 +344,7 @@ impl<F: Fn(&HttpRequest) -> HttpResponse + Send + Sync> HttpConversation for Scr
 }
 
 /// An answer with a body.
-pub(super) fn says(status: u16, headers: &[(&str, &str)], body: &str) -> HttpResponse {
+pub(crate) fn says(status: u16, headers: &[(&str, &str)], body: &str) -> HttpResponse {
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     HttpResponse { status, headers, body: body.as_bytes().to_vec(), reusable: true }
 }
