@@ -24,7 +24,8 @@ const HEADER_LINES: usize = 128;
 /// A connection that speaks HTTP, between two exchanges.
 pub(super) struct HttpChannel {
     sender: SendRequest<Full<Bytes>>,
-    connection: Connection<TokioIo<Stream>, Full<Bytes>>,
+    /// Until it has ended.
+    connection: Option<Connection<TokioIo<Stream>, Full<Bytes>>>,
 }
 
 impl HttpChannel {
@@ -33,41 +34,43 @@ impl HttpChannel {
         let handshake =
             Builder::new().max_buf_size(HEAD_LIMIT).max_headers(HEADER_LINES).handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| http_error(&error))?;
-        Ok(HttpChannel { sender, connection })
+        Ok(HttpChannel { sender, connection: Some(connection) })
     }
 
-    /// One request and its whole answer, its body at most `limit` bytes.
+    /// One request and its whole answer, its body at most `limit` bytes. Only a response that says so leaves the
+    /// channel fit for another.
     pub(super) async fn exchange(&mut self, request: HttpRequest, limit: usize) -> Result<HttpResponse, HttpError> {
         let request = outgoing(request)?;
         let HttpChannel { sender, connection } = self;
         let answer = async {
             let response = sender.send_request(request).await.map_err(|error| http_error(&error))?;
-            let mut response = whole(response, limit).await?;
-            response.reusable = sender.ready().await.is_ok();
-            Ok(response)
+            whole(response, limit).await
         };
-        drive(connection, answer).await
+        let mut response = drive(connection, answer).await?;
+        response.reusable = drive(connection, async { Ok(sender.ready().await.is_ok()) }).await.unwrap_or(false);
+        Ok(response)
     }
 }
 
 /// Polls the connection for as long as `answer` needs it. The connection may end first, for example because the
 /// server closes after answering: then what it already delivered decides.
 async fn drive<T>(
-    connection: &mut Connection<TokioIo<Stream>, Full<Bytes>>,
+    connection: &mut Option<Connection<TokioIo<Stream>, Full<Bytes>>>,
     answer: impl Future<Output = Result<T, HttpError>>,
 ) -> Result<T, HttpError> {
     let mut answer = pin!(answer);
-    tokio::select! {
+    let Some(running) = connection else { return answer.await };
+    let ended = tokio::select! {
         biased;
-        result = &mut answer => result,
-        ended = &mut *connection => {
-            let result = answer.await;
-            // Why the connection ended tells more than that it did.
-            match (ended, result) {
-                (Err(error), Err(HttpError::Stream(StreamError::Closed))) => Err(http_error(&error)),
-                (_, result) => result,
-            }
-        }
+        result = &mut answer => return result,
+        ended = running => ended,
+    };
+    // Only when it is gone does whoever waits for more from it learn that there will be none.
+    *connection = None;
+    match (ended, answer.await) {
+        // Why the connection ended tells more than that it did.
+        (Err(error), Err(HttpError::Stream(StreamError::Closed))) => Err(http_error(&error)),
+        (_, result) => result,
     }
 }
 

@@ -83,20 +83,29 @@ impl Stream {
 #[derive(Debug)]
 pub(super) struct Tcp {
     stream: TcpStream,
-    /// What came first.
-    pub(super) first: FirstBytes,
+    first: FirstBytes,
+}
+
+impl Tcp {
+    /// What the peer sent first, as far as it has arrived. Takes it out of the stream.
+    pub(super) fn first_bytes(&mut self) -> &[u8] {
+        let mut more = [0; 32];
+        if let Ok(length) = self.stream.try_read(&mut more) {
+            self.first.note(&more[..length]);
+        }
+        self.first.as_slice()
+    }
 }
 
 /// The first bytes of a stream, at most 32.
 #[derive(Debug, Default)]
-pub(super) struct FirstBytes {
+struct FirstBytes {
     bytes: [u8; 32],
     length: usize,
 }
 
 impl FirstBytes {
-    /// Them.
-    pub(super) fn as_slice(&self) -> &[u8] {
+    fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
 

@@ -71,7 +71,7 @@ impl Client {
         let ssl = self.session(server_name, &findings).map_err(|error| TlsError::Failed(error.to_string()))?;
         let mut stream = SslStream::new(ssl, tcp).map_err(|error| TlsError::Failed(error.to_string()))?;
         if let Err(error) = Pin::new(&mut stream).connect().await {
-            return Err(handshake_error(&error, stream.get_ref().first.as_slice()));
+            return Err(handshake_error(&error, stream.get_mut().first_bytes()));
         }
         let chain_errors = std::mem::take(&mut *findings.lock().unwrap_or_else(PoisonError::into_inner));
         let session = describe(stream.ssl(), chain_errors);

@@ -220,3 +220,6 @@ fn kept(mut received: Vec<u8>, handled: usize) -> Vec<u8> {
     }
     received
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,26 +44,27 @@ pub async fn probe_peers(
     probing: Probing,
 ) -> Result<Infallible, SetupError> {
     let resolver = Resolver::new(probing.dns)?;
-    let peers: Vec<(&str, u16)> = topology
+    let peers: Vec<(String, u16)> = topology
         .pools
         .iter()
-        .flat_map(|pool| pool.front_ends.iter().map(|name| (name.as_str(), pool.port)))
+        .flat_map(|pool| pool.front_ends.iter().map(|name| (name.clone(), pool.port)))
         .filter(|(name, _)| !name.eq_ignore_ascii_case(&own_name))
         .collect();
+    let resolver = &resolver;
     let mut rounds = interval(probing.every);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        let probes = stream::iter(peers.iter().copied()).map(|(name, port)| {
-            let reached = timeout(probing.limit, reach(&resolver, name, port, probing));
-            async move { (name, reached.await.unwrap_or(false)) }
+        let probes = stream::iter(peers.clone()).map(|(name, port)| async move {
+            let reached = timeout(probing.limit, reach(resolver, &name, port, probing)).await;
+            (name, reached.unwrap_or(false))
         });
         let mut probes = probes.buffer_unordered(TOGETHER);
         while let Some((name, alive)) = probes.next().await {
-            if alive != liveness.is_up(name) {
-                tracing::info!(peer = name, alive, "a peer changed");
+            if alive != liveness.is_up(&name) {
+                tracing::info!(peer = %name, alive, "a peer changed");
             }
-            liveness.set(name, alive);
+            liveness.set(&name, alive);
         }
     }
 }
