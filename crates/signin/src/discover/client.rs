@@ -205,10 +205,14 @@ impl Discovery {
     pub async fn next(&mut self, io: &dyn Io) -> Option<Candidate> {
         let began = *self.began.get_or_insert_with(|| io.now().since_start);
         let deadline = began.saturating_add(self.ask.limits.total);
+        let left = deadline.saturating_sub(io.now().since_start);
+        let limit = self.ask.limits.web.dns.min(left);
         self.web.set_deadline(deadline);
-        let mut names = Names::new(io, self.ask.limits.web.dns, std::mem::take(&mut self.known), &self.plan);
+        let mut names = Names::new(io, limit, std::mem::take(&mut self.known), &self.plan);
         let candidate = self.search(io, &mut names, deadline).await;
         self.known = names.known;
+        // Whoever else uses the connections has limits of its own.
+        self.web.set_deadline(Duration::MAX);
         candidate
     }
 
@@ -305,7 +309,13 @@ impl Discovery {
                     self.resolve_and_offer(io, server.host, server.port, view, source, false).await;
                 }
             }
-            Err(findings) => self.findings.extend(findings),
+            Err(findings) => {
+                // A wrong password shown again and again locks the account.
+                if findings.iter().any(Finding::is_refused_password) {
+                    self.plan.retain(|way| !matches!(way, Way::Autodiscover { .. }));
+                }
+                self.findings.extend(findings);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::AccessLocation;
 use super::document::DocumentError;
+use crate::http::ntlm::NtlmError;
 use crate::http::{Failure, dns_words};
 use crate::io::DnsAnswer;
 use crate::report::{Certainty, Verdict};
@@ -179,6 +180,15 @@ impl Finding {
     /// Whether it says more than that something optional does not exist: only such a finding can be a verdict.
     pub fn is_failure(&self) -> bool {
         !matches!(self, Finding::NoAutodiscover { .. } | Finding::NoCredentials { .. })
+    }
+
+    /// Whether a server refused the password itself.
+    pub fn is_refused_password(&self) -> bool {
+        let refused = |failure: &Failure| matches!(failure, Failure::Authentication { error: NtlmError::Refused, .. });
+        match self {
+            Finding::Web(failure) | Finding::Ticket(TicketError::Web(failure)) => refused(failure),
+            _ => false,
+        }
     }
 
     fn blame(&self) -> (&'static str, Certainty, &'static str) {

@@ -74,6 +74,22 @@ fn wrong_credentials_and_wrong_claims_are_told_apart() {
 }
 
 #[test]
+fn a_wrong_password_is_shown_once() {
+    let world = World::new();
+    inside(&world);
+    let (candidates, discovery) = discover_all(&world, aor("alice"), Ask::default(), Some(log_on("alice", "wrong")));
+    assert_eq!(ids(&discovery), ["wt-401-loop"]);
+    assert!(discovery.findings()[0].is_refused_password());
+    assert_eq!(candidates[0].host, "pool1.contoso.test", "records go on");
+    let answer = |o: &Operation| match o {
+        // The third message of NTLM, in base64.
+        Operation::Exchange { request, .. } => request.headers.iter().any(|(_, v)| v.starts_with("NTLM TlRMTVNTUAAD")),
+        _ => false,
+    };
+    assert_eq!(world.operations().into_iter().filter(answer).count(), 1);
+}
+
+#[test]
 fn answers_that_lead_nowhere() {
     let html = "<html><body>Please sign in</body></html>";
     type Answer = fn(&HttpRequest) -> HttpResponse;
