@@ -220,6 +220,71 @@ proptest! {
     }
 }
 
+/// Honest documents, to be damaged.
+fn honest() -> Vec<String> {
+    let state = "<state xmlns='s' xmlns:xsi='x' xsi:type='userState' manual='true'><availability>6500</availability>\
+        <activity token='in-a-meeting' minAvailability='6500'/><meetingSubject>A &amp; B &#228;</meetingSubject></state>";
+    vec![
+        format!(
+            "<publish xmlns='r' xmlns:q='z'><publications uri='sip:alice@contoso.test'><publication \
+             categoryName='state' instance='1' container='2' version='0' expireType='static'>{state}</publication>\
+             <publication categoryName='note' instance='0' container='200' version='3' expireType='time' expires='60'>\
+             <q:note a='b'><![CDATA[<]]><!-- c --></q:note></publication></publications></publish>"
+        ),
+        "<contactList xmlns:e='u' deltaNum='3'><group id='1' name='~' externalURI=''/><contact uri='bob@contoso.test' \
+         name='B &lt; C' groups='1' subscribed='true'><contactExtension><e:x y='1'/></contactExtension></contact>\
+         </contactList>"
+            .to_owned(),
+        "<s:Envelope xmlns:s='e' xmlns:m='w'><s:Body><m:setContact><m:displayName>B</m:displayName><m:groups>1 2\
+         </m:groups><m:subscribed>true</m:subscribed><m:URI>sip:b@c.d</m:URI><m:contactExtension><m:z/>\
+         </m:contactExtension><m:deltaNum>12</m:deltaNum></m:setContact></s:Body></s:Envelope>"
+            .to_owned(),
+    ]
+}
+
+/// What was read is fit to be written and read again; above all, what goes to others stands alone.
+fn assert_fit(bytes: &[u8]) {
+    if let Ok(ContactDocument::List(list)) = read_document(bytes) {
+        assert!(read_document(write_list(&list).as_bytes()).is_ok(), "{list:?}");
+    }
+    if let Ok(SoapRequest::Change(change)) = read_soap(bytes) {
+        assert!(read_soap(write_soap(&change).as_bytes()).is_ok(), "{change:?}");
+    }
+    if let Ok((_, operations)) = read_publish(bytes) {
+        for value in operations.into_iter().filter_map(|operation| operation.value).filter(|v| !v.xml.is_empty()) {
+            assert!(crate::xml::Element::parse(value.xml.as_bytes()).is_ok(), "{}", value.xml);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn damaged_documents_are_read_whole_or_refused(
+        which in 0..3_usize,
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), 0..3_u8, "[<>/&;:='\"! \u{1}a-cx1]{0,4}"), 1..4),
+    ) {
+        let mut text = honest().swap_remove(which);
+        for (at, kind, inserted) in damage {
+            let at = at.index(text.len());
+            let end = if kind == 0 { at } else { (at + usize::from(kind) * 3).min(text.len()) };
+            text.replace_range(at..end, &inserted);
+        }
+        read_anything(text.as_bytes());
+        assert_fit(text.as_bytes());
+    }
+}
+
+#[test]
+fn the_honest_documents_are_read() {
+    for document in honest() {
+        let bytes = document.as_bytes();
+        assert!(read_publish(bytes).is_ok() || read_document(bytes).is_ok() || read_soap(bytes).is_ok(), "{document}");
+        assert_fit(bytes);
+    }
+}
+
 /// Every reader of this room; none may panic.
 fn read_anything(bytes: &[u8]) {
     let _ = read_document(bytes);
