@@ -30,4 +30,3 @@ pub use ladder::Ladder;
 pub use record::{Entry, Header, ReadError, Record, What};
 pub use recorder::Recorder;
 pub use replay::{Difference, Replay, Stuck, run};
-

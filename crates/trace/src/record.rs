@@ -186,8 +186,8 @@ pub(crate) fn without_passwords(mut operation: Operation) -> Operation {
         Operation::Connect { target: Target::Proxied { authorization, .. }, .. } => *authorization = None,
         Operation::Exchange { request, .. } => {
             for (name, value) in &mut request.headers {
-                let credentials = name.eq_ignore_ascii_case("authorization")
-                    || name.eq_ignore_ascii_case("proxy-authorization");
+                let credentials =
+                    name.eq_ignore_ascii_case("authorization") || name.eq_ignore_ascii_case("proxy-authorization");
                 if credentials && value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic ")) {
                     value.replace_range(6.., "…");
                 }

@@ -1,9 +1,7 @@
 //! What stands on an arrow: the one line that says what a question, an answer or a message is.
 
 use signin::authenticate::message::{AuthenticationInfo, Challenge, Credentials, Scheme};
-use signin::io::{
-    ConnectError, DnsAnswer, HttpRequest, HttpResponse, Outcome, RecordKind, Srv, Target,
-};
+use signin::io::{ConnectError, DnsAnswer, HttpRequest, HttpResponse, Outcome, RecordKind, Srv, Target};
 use sip::framing::FramingError;
 use sip::{Message, Name, NameAddr, StartLine};
 
@@ -72,10 +70,9 @@ pub(super) fn tls(outcome: Option<&Outcome>) -> Caption {
     match outcome {
         Some(Outcome::Secured(Ok(session))) => {
             let resumed = if session.resumed { ", resumed" } else { "" };
-            let text = format!("{} {}{resumed}", session.version, session.cipher);
             match session.chain_errors.first() {
-                Some(error) => bad(format!("{text}; certificate: {}", error.text)),
-                None => fine(text),
+                Some(error) => bad(format!("{}, certificate: {}", session.version, error.text)),
+                None => fine(format!("{} {}{resumed}", session.version, session.cipher)),
             }
         }
         Some(Outcome::Secured(Err(why))) => bad(format!("TLS: {why}")),
@@ -85,7 +82,7 @@ pub(super) fn tls(outcome: Option<&Outcome>) -> Caption {
 
 /// `GET /Autodiscover/… → 200`.
 pub(super) fn http(request: &HttpRequest, outcome: Option<&Outcome>) -> Caption {
-    let path = request.path.split('?').next().unwrap_or("");
+    let path = ends_of_path(request.path.split('?').next().unwrap_or(""));
     let token = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
     let token = token.map(|(_, value)| format!(" {}", http_token(value))).unwrap_or_default();
     let question = format!("{} {path}{token}", request.method);
@@ -93,6 +90,16 @@ pub(super) fn http(request: &HttpRequest, outcome: Option<&Outcome>) -> Caption 
         Some(Outcome::Answered(Ok(response))) => fine(format!("{question} → {}", http_status(response))),
         Some(Outcome::Answered(Err(why))) => bad(format!("{question}: {why}")),
         _ => fine(question),
+    }
+}
+
+/// The first and the last segment of a long path: the service, and what is asked of it.
+fn ends_of_path(path: &str) -> String {
+    const LONGEST: usize = 28;
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    match (inner.split_once('/'), inner.rsplit_once('/')) {
+        (Some((first, rest)), Some((_, last))) if path.len() > LONGEST && rest != last => format!("/{first}/…/{last}"),
+        _ => path.to_owned(),
     }
 }
 
@@ -170,7 +177,7 @@ fn legs(value: &str, handshake: bool) -> Vec<String> {
     }
     match credentials.gssapi_data.as_deref() {
         // NTLM in its datagram form begins with an empty token.
-        Some([]) => words.push("begins".to_owned()),
+        Some([]) => words.push("(empty token)".to_owned()),
         Some(token) => words.extend(leg(&credentials.scheme, token, "AP-REQ")),
         None => {}
     }
@@ -180,11 +187,13 @@ fn legs(value: &str, handshake: bool) -> Vec<String> {
     words
 }
 
-/// `401 offers TLS-DSK, Kerberos, NTLM`, `301 → pool2.contoso.test:5061`, `200 REGISTER, 7200 s, signed`.
+/// `401 offers TLS-DSK, Kerberos, NTLM`, `301 signed → pool2.contoso.test:5061`, `200 REGISTER, 7200 s, signed`.
 fn response(code: u16, reason: &str, message: &Message<'_>) -> String {
+    let proof = message.header(Name::AuthenticationInfo).or_else(|| message.header(Name::ProxyAuthenticationInfo));
+    let signed = proof.is_some_and(|value| AuthenticationInfo::parse(value).is_ok());
     let mut text = match code {
         401 | 407 => format!("{code} {}", challenge(message)),
-        300..=399 => format!("{code} → {}", contacts(message).join(", ")),
+        300..=399 => format!("{code}{} → {}", if signed { " signed" } else { "" }, contacts(message).join(", ")),
         200 => "200".to_owned(),
         _ => format!("{code} {reason}"),
     };
@@ -202,8 +211,7 @@ fn response(code: u16, reason: &str, message: &Message<'_>) -> String {
     {
         text.push_str(&format!(", ms-diagnostics {}", diagnosis(diagnostics)));
     }
-    let proof = message.header(Name::AuthenticationInfo).or_else(|| message.header(Name::ProxyAuthenticationInfo));
-    if proof.is_some_and(|value| AuthenticationInfo::parse(value).is_ok()) {
+    if signed && !(300..=399).contains(&code) {
         text.push_str(", signed");
     }
     text

@@ -1,13 +1,13 @@
 //! A call flow as text of fixed width, like those in RFCs.
 //!
 //! ```text
-//!      ms  client
-//!            |                     DNS
-//!            |                      |                    pool1.contoso.test
-//! == 1 discovery ==================================================================
-//!      0.1   |<-------------------->| A sip.contoso.test → 127.0.0.11
-//! == 2 connectivity ===============================================================
-//!      0.6   |<- TCP 127.0.0.11:5061 --------------------->|
+//!        ms  client
+//!             |                    DNS
+//!             |                     |               pool1.contoso.test
+//! === 1 discovery ==========================================================
+//!       0.1   |<------------------->| A sip.contoso.test → 127.0.0.11
+//! === 2 connectivity =======================================================
+//!       0.6   |<- TCP 127.0.0.11:5061 ------------------->|
 //! ```
 //!
 //! A caption stands on its arrow where it fits, else behind it, over the lifelines there. The time is missing where a
@@ -24,6 +24,9 @@ const CLIENT: usize = 12;
 
 /// Below this nothing readable can be drawn.
 const NARROWEST: usize = 60;
+
+/// Of a caption that is shortened before its answer, at least this much stays.
+const LEAST_HEAD: usize = 16;
 
 /// Answers that took at least this long have it on their arrow.
 const WORTH_TELLING: Duration = Duration::from_millis(100);
@@ -90,8 +93,7 @@ impl Page {
             let left = index.checked_sub(1).map_or(0, |before| self.columns[before] + 2);
             line.put(from.max(left).min(self.width.saturating_sub(name)), &lifeline.name);
             if index == 0 {
-                line.put(CLIENT.saturating_sub(6), "ms");
-                line.put(CLIENT - 2, &lifeline.name);
+                line.put(CLIENT - 5, "ms");
             }
             self.lines.push(line.finish());
         }
@@ -178,14 +180,16 @@ impl Line {
     }
 }
 
-/// The text, or as much of it as fits into `room` with an ellipsis.
+/// The text, or as much of it as fits into `room` with an ellipsis. Of a question with its answer, the answer stays.
 fn shortened(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();
     }
-    let mut short: String = text.chars().take(room.saturating_sub(1)).collect();
-    short.push('…');
-    short
+    let answer = text.rsplit_once(" → ").map_or(0, |(_, answer)| answer.chars().count() + 3);
+    let tail = if answer + LEAST_HEAD <= room { answer } else { 0 };
+    let head: String = text.chars().take(room.saturating_sub(tail + 1)).collect();
+    let tail: String = text.chars().skip(text.chars().count() - tail).collect();
+    format!("{head}…{tail}")
 }
 
 /// Lines of at most `room` characters, broken at spaces; a word longer than that has a line of its own.
