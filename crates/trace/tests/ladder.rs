@@ -345,3 +345,22 @@ fn an_empty_record_has_a_client_and_nothing_else() {
     assert_eq!((ladder.lifelines.len(), ladder.rows.len()), (1, 0));
     assert_eq!(ladder.text(100), "alice@contoso.test, 2026-06-01 00:00:00 UTC\n       ms client\n");
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_on_a_connection_panic(pieces: Vec<(bool, Vec<u8>)>, place in 0usize..600, byte: u8) {
+        let mut story = Story::of("alice@contoso.test");
+        story.connect(0, "127.0.0.11:5061", Some(1));
+        for (out, bytes) in pieces {
+            if out { story.send(1, 1, bytes) } else { story.receive(1, 1, &bytes) }
+        }
+        let mut damaged = signed(200, "OK", "REGISTER", &[("Contact", "<sip:pool2.contoso.test:5061>;q=0.7")]);
+        let place = place % damaged.len();
+        damaged[place] = byte;
+        story.connect(2, "127.0.0.12:5061", Some(2));
+        story.send(3, 2, Vec::new());
+        story.receive(4, 2, &damaged);
+        let text = ladder::text(&story.record, 100);
+        proptest::prop_assert!(text.lines().all(|line| line.chars().count() <= 100 && !line.contains(char::is_control)));
+    }
+}

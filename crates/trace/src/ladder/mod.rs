@@ -144,15 +144,15 @@ impl Ladder {
 type Ending<'a> = (Duration, Option<&'a Outcome>);
 
 fn endings(record: &Record) -> HashMap<u64, Ending<'_>> {
-    let ending = |entry: &'_ crate::record::Entry| match &entry.what {
-        What::Ended { id, .. } | What::GaveUp { id } => Some((*id, entry.at())),
-        _ => None,
-    };
-    let outcome = |what| match what {
-        &What::Ended { ref outcome, .. } => Some(outcome),
-        _ => None,
-    };
-    record.entries.iter().filter_map(|e| ending(e).map(|(id, at)| (id, (at, outcome(&e.what))))).collect()
+    let mut endings = HashMap::new();
+    for entry in &record.entries {
+        match &entry.what {
+            What::Ended { id, outcome } => endings.insert(*id, (entry.at(), Some(outcome))),
+            What::GaveUp { id } => endings.insert(*id, (entry.at(), None)),
+            _ => None,
+        };
+    }
+    endings
 }
 
 struct Walk<'a> {

@@ -41,7 +41,7 @@ impl Ladder {
     pub fn text(&self, width: usize) -> String {
         let width = width.max(NARROWEST);
         let mut page = Page { columns: columns(self.lifelines.len(), width), width, lines: Vec::new() };
-        page.lines.push(format!("{}, {}", self.address, date(self.started)));
+        page.title(&format!("{}, {}", self.address, date(self.started)));
         page.names(self);
         let mut shown = None;
         for row in &self.rows {
@@ -81,6 +81,12 @@ struct Page {
 }
 
 impl Page {
+    fn title(&mut self, text: &str) {
+        let mut line = Line::blank(self.width);
+        line.put(0, text);
+        self.lines.push(line.finish());
+    }
+
     /// The names as a staircase, each over its own lifeline, so that all of them can be read whole.
     fn names(&mut self, ladder: &Ladder) {
         for (index, lifeline) in ladder.lifelines.iter().enumerate() {
@@ -168,10 +174,10 @@ impl Line {
         columns.iter().for_each(|column| self.put(*column, "|"));
     }
 
-    /// Writes over what is there; what does not fit is lost.
+    /// Writes over what is there; what does not fit is lost. Text of peers cannot steer the terminal.
     fn put(&mut self, at: usize, text: &str) {
         for (place, char) in self.0.iter_mut().skip(at).zip(text.chars()) {
-            *place = char;
+            *place = if char.is_control() { ' ' } else { char };
         }
     }
 
