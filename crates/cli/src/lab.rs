@@ -11,7 +11,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub(crate) async fn run(typed: Typed) -> Result<ExitCode> {
-    let config = LabConfig { address: typed.address, standard_ports: typed.standard_ports, state: typed.state.clone() };
+    let config = LabConfig {
+        address: typed.address,
+        standard_ports: typed.standard_ports,
+        state: typed.state.clone(),
+        ..LabConfig::default()
+    };
     let lab = Lab::start(&config).await.map_err(|error| explained(&error))?;
     let ready = lab.ready();
     let json = serde_json::to_string_pretty(ready).into_diagnostic()?;

@@ -18,6 +18,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    log_to_standard_error();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&miette::miette!("the runtime cannot start: {error}")),
@@ -29,6 +30,13 @@ fn main() -> ExitCode {
         Verb::Ladder(wanted) => ladder::run(&wanted),
     };
     outcome.unwrap_or_else(|report| fail(&report))
+}
+
+/// What servers log, as RUST_LOG asks (nothing but warnings by default): to standard error, so that output stays output.
+fn log_to_standard_error() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 
 /// A usage or local error: told on standard error, exit status 1.

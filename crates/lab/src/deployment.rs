@@ -3,7 +3,7 @@
 use crate::LabError;
 use crate::authority::Authority;
 use crate::people::{self, PEOPLE};
-use crate::plan::{DOMAIN, Host, Kind, Plan};
+use crate::plan::{DOMAIN, Host, Kind, Plan, Published};
 use crate::ready::{Ready, ReadyHost, ReadyUser, SCHEMA, Views};
 use crate::zone;
 use hickory_server::Server;
@@ -14,6 +14,7 @@ use signin::authenticate::verifier::NtlmVerifier;
 use signin::directory::Directory;
 use signin::discover::AccessLocation;
 use signin::discover::server::{Backing, Site, WebServices};
+use signin::journal::{Journal, ServerEvent};
 use signin::provision::server::{Limits as ProvisionLimits, Live, Provision};
 use signin::register::server::{Here, Role};
 use signin::server::{Foundations, FrontEnd, Neighbours, Settings};
@@ -41,6 +42,8 @@ pub struct LabConfig {
     pub standard_ports: bool,
     /// Where CA and users are kept from run to run; without it they vanish.
     pub state: Option<PathBuf>,
+    /// Which ways in the DNS shows.
+    pub published: Published,
 }
 
 /// A running lab. Dropping it stops everything.
@@ -104,8 +107,8 @@ impl Lab {
         };
         std::fs::create_dir_all(folder)?;
         let dns = vec![
-            zone::serve(plan.dns_internal, &plan.inside()).await?,
-            zone::serve(plan.dns_external, &plan.outside()).await?,
+            zone::serve(plan.dns_internal, &config.published.select(plan.inside())).await?,
+            zone::serve(plan.dns_external, &config.published.select(plan.outside())).await?,
         ];
         let store = Arc::new(open_store(folder).await?);
         let common = Common::new(plan, folder, &store)?;
@@ -180,6 +183,7 @@ impl Lab {
             surroundings: common.surroundings.clone(),
             wire: wires.clone(),
             neighbours: common.neighbours.clone(),
+            journal: Arc::new(Log),
         };
         let mut authentication = AuthSettings::new(host.fqdn, DOMAIN);
         authentication.netbios_domain = NETBIOS.to_owned();
@@ -216,6 +220,18 @@ impl Lab {
             self.listeners.insert(address, serve_http(listener, security, services, HttpLimits::default())?);
         }
         Ok(())
+    }
+}
+
+/// The servers' log: `RUST_LOG=info` shows it.
+struct Log;
+
+impl Journal for Log {
+    fn note(&self, fqdn: &str, event: &ServerEvent) {
+        match event {
+            ServerEvent::Garbled { .. } | ServerEvent::Unavailable { .. } => tracing::warn!(server = fqdn, "{event}"),
+            _ => tracing::info!(server = fqdn, "{event}"),
+        }
     }
 }
 

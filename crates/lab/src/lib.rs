@@ -18,7 +18,7 @@ pub mod ready;
 mod zone;
 
 pub use deployment::{Lab, LabConfig};
-pub use plan::DOMAIN;
+pub use plan::{DOMAIN, Published};
 
 use std::net::SocketAddr;
 

@@ -152,6 +152,48 @@ impl Plan {
     }
 }
 
+/// Which of its ways in a lab publishes: a client then has to find it by those.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Published {
+    /// Autodiscover names, SRV records and host names.
+    #[default]
+    Everything,
+    /// Only the Autodiscover names (and the servers they lead to).
+    Autodiscover,
+    /// Only SRV records (and the servers they lead to).
+    Services,
+    /// Only `sipinternal`, `sip`, `sipexternal`.
+    HostNames,
+}
+
+impl Published {
+    /// The records of a view that are published.
+    pub(crate) fn select(self, records: Vec<ZoneRecord>) -> Vec<ZoneRecord> {
+        let wanted = |record: &ZoneRecord| {
+            let owner = record.owner();
+            let autodiscover = owner.starts_with("lyncdiscover");
+            let service = matches!(record, ZoneRecord::Service(..));
+            let host_name = ["sipinternal.", "sip.", "sipexternal."].iter().any(|name| owner.starts_with(name));
+            match self {
+                Published::Everything => true,
+                // The Edge is called sip.… and is what records outside lead to.
+                Published::Autodiscover => !service && !owner.starts_with("sipinternal."),
+                Published::Services => !autodiscover && !owner.starts_with("sipinternal."),
+                Published::HostNames => !autodiscover && !service || host_name,
+            }
+        };
+        records.into_iter().filter(wanted).collect()
+    }
+}
+
+impl ZoneRecord {
+    fn owner(&self) -> &str {
+        match self {
+            ZoneRecord::Address(owner, _) | ZoneRecord::Alias(owner, _) | ZoneRecord::Service(owner, ..) => owner,
+        }
+    }
+}
+
 /// One DNS record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ZoneRecord {

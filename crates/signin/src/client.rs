@@ -106,7 +106,7 @@ impl fmt::Display for Place {
 /// How one server took the registration.
 enum Answer<'a> {
     Registered(Box<Registered<'a>>),
-    Redirected { link: Link<'a>, to: Vec<Place> },
+    Redirected { link: Box<Link<'a>>, to: Vec<Place> },
 }
 
 struct Registered<'a> {
@@ -334,7 +334,9 @@ impl SignIn {
                 Ok(Answer::Registered(Box::new(Registered { link, accepted, mechanism, cseq })))
             }
             Some(301) => match register::targets(server, &message) {
-                Ok(targets) => Ok(Answer::Redirected { link, to: targets.iter().map(Place::named).collect() }),
+                Ok(targets) => {
+                    Ok(Answer::Redirected { link: Box::new(link), to: targets.iter().map(Place::named).collect() })
+                }
                 Err(failure) => Err(Failed::Everywhere(Step::Redirection, failure.verdict())),
             },
             code => {

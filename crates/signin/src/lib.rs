@@ -17,6 +17,7 @@ pub mod directory;
 pub mod discover;
 pub mod http;
 pub mod io;
+pub mod journal;
 pub mod link;
 pub mod name;
 pub mod outgoing;

@@ -18,6 +18,7 @@ use crate::authenticate::server::{Associations, Completing, Examined, Moment, Se
 use crate::authenticate::verifier::{NtlmQuestion, NtlmVerifier, Refusal};
 use crate::directory::{Directory, DirectoryError, User};
 use crate::io::{ConnId, Pending};
+use crate::journal::{Journal, ServerEvent};
 use crate::name::Aor;
 use crate::outgoing::{self, Hop};
 use crate::provision::server::{Caller, Notice, Provision};
@@ -82,6 +83,8 @@ pub struct Foundations {
     pub wire: Arc<dyn Wire>,
     /// The other servers of the deployment.
     pub neighbours: Neighbours,
+    /// Who is told what happens.
+    pub journal: Arc<dyn Journal>,
 }
 
 /// The servers of one deployment, by FQDN: where notifications for endpoints of another server are handed over.
@@ -186,6 +189,10 @@ impl FrontEnd {
         step(&mut self.state().associations, &moment)
     }
 
+    fn note(&self, event: &ServerEvent) {
+        self.foundations.journal.note(&self.here.fqdn, event);
+    }
+
     fn now(&self) -> Duration {
         self.foundations.surroundings.now().since_start
     }
@@ -211,7 +218,10 @@ impl FrontEnd {
                 self.answer_unsigned(&hop, message, &Reply::new(400, "Bad Request").because(diagnostics));
                 None
             }
-            Examined::Challenge { challenges, diagnostics, log: _ } => {
+            Examined::Challenge { challenges, diagnostics, log } => {
+                if let Some(why) = log {
+                    self.note(&ServerEvent::Refused { remote: hop.remote, why });
+                }
                 self.answer_unsigned(&hop, message, &self.unauthorized(&challenges, diagnostics));
                 None
             }
@@ -232,6 +242,7 @@ impl FrontEnd {
             Ok(proof) => self.with_associations(|a, moment| a.complete(moment, completing, &proof, &message)),
             Err(Refusal::Credentials { why }) => self.with_associations(|a, _| a.refuse(why)),
             Err(Refusal::Unavailable(error)) => {
+                self.note(&ServerEvent::Unavailable { why: error.to_string() });
                 self.answer_unsigned(&hop, &message, &unavailable(&error));
                 return;
             }
@@ -288,11 +299,20 @@ impl FrontEnd {
         };
         let decision = match self.user_and_owner(verified).await {
             Ok((user, owns)) => self.here.decide(user.as_deref(), owns),
-            Err(error) => return self.answer(arrived, verified, &unavailable(&error)),
+            Err(error) => {
+                self.note(&ServerEvent::Unavailable { why: error.to_string() });
+                return self.answer(arrived, verified, &unavailable(&error));
+            }
         };
+        let aor = verified.claim().aor.clone();
         match decision {
-            Decision::Refuse(reply) => self.answer(arrived, verified, &reply),
+            Decision::Refuse(reply) => {
+                let diagnostics = reply.diagnostics.clone();
+                self.note(&ServerEvent::TurnedAway { aor, code: reply.code, diagnostics });
+                self.answer(arrived, verified, &reply);
+            }
             Decision::Redirect(to) => {
+                self.note(&ServerEvent::Redirected { aor, to: to.clone() });
                 self.answer(arrived, verified, &registrar::redirect(&to));
                 self.state().associations.forget(verified.opaque());
             }
@@ -336,6 +356,8 @@ impl FrontEnd {
             server: &self.settings.server,
         };
         self.answer(arrived, verified, &registrar::registered(&claim.aor, &bindings, now, &granted));
+        let (aor, instance) = (claim.aor.clone(), claim.instance);
+        self.note(&ServerEvent::Registered { aor, instance, action: added.action });
         self.put_out(&claim.aor, &added).await;
     }
 
@@ -399,6 +421,7 @@ impl FrontEnd {
     }
 
     async fn endpoint_gone(&self, aor: &Aor, binding: &Binding) {
+        self.note(&ServerEvent::Gone { aor: aor.clone(), instance: binding.instance });
         let notices = self.provision.endpoint_gone(aor, &binding.epid).await;
         self.deliver(notices);
     }
@@ -482,6 +505,8 @@ impl FrontEnd {
         for conn in silent {
             self.foundations.wire.close(conn);
         }
+        let notices = self.provision.sweep().await;
+        self.deliver(notices);
     }
 }
 
@@ -499,9 +524,13 @@ impl SipService for FrontEnd {
             connection.heard = now;
             connection.remote
         };
-        let Ok(message) = Message::parse(bytes) else {
-            self.foundations.wire.close(conn);
-            return None;
+        let message = match Message::parse(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.note(&ServerEvent::Garbled { conn, why: error.to_string() });
+                self.foundations.wire.close(conn);
+                return None;
+            }
         };
         // Answers to our NOTIFYs carry nothing that we wait for.
         message.method()?;
@@ -511,6 +540,7 @@ impl SipService for FrontEnd {
     }
 
     fn garbled(&self, conn: ConnId, error: sip::framing::FramingError) {
+        self.note(&ServerEvent::Garbled { conn, why: error.to_string() });
         let reply = match error {
             sip::framing::FramingError::BodyTooLong { .. } | sip::framing::FramingError::HeadTooLong { .. } => {
                 Draft::response(513, "Message Too Large")

@@ -74,14 +74,14 @@ fn identities<'a>(message: &Message<'a>) -> (&'a str, &'a str) {
     let (mut sip, mut tel) = ("", "");
     for value in message.all(name).flat_map(sip::header::split_list) {
         let Ok(identity) = NameAddr::parse(value) else { continue };
-        match identity.uri.split(':').next() {
-            Some(scheme) if scheme.eq_ignore_ascii_case("tel") && tel.is_empty() => tel = identity.uri,
-            Some(scheme) if scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips") => {
-                if sip.is_empty() {
-                    sip = identity.uri;
-                }
-            }
-            _ => {}
+        let scheme = identity.uri.split(':').next().unwrap_or_default().to_ascii_lowercase();
+        let place = match scheme.as_str() {
+            "tel" => &mut tel,
+            "sip" | "sips" => &mut sip,
+            _ => continue,
+        };
+        if place.is_empty() {
+            *place = identity.uri;
         }
     }
     (sip, tel)

@@ -5,9 +5,6 @@ use crate::reply::{Diagnostics, Reply};
 use sip::{CSeq, Message, Name, NameAddr};
 use std::net::SocketAddr;
 
-/// Event packages an endpoint may subscribe to. Without spaces: open clients split at commas and do not trim.
-pub const ALLOW_EVENTS: &str = "vnd-microsoft-provisioning,vnd-microsoft-roaming-contacts,vnd-microsoft-roaming-ACL,presence,presence.wpending,vnd-microsoft-roaming-self,vnd-microsoft-provisioning-v2";
-
 /// A REGISTER that can be acted on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisterRequest {

@@ -13,10 +13,11 @@
 //! A redirect never leads back here and never in a circle: between pools it names the home pool, within a pool the one
 //! Front End that every member computes alike, and a server that cannot name a live target registers or refuses.
 
-use super::message::{ALLOW_EVENTS, RegisterAction};
+use super::message::RegisterAction;
 use super::{endpoint::Gruu, location::Binding};
 use crate::directory::User;
 use crate::name::Aor;
+use crate::provision::ALLOW_EVENTS;
 use crate::reply::{Diagnostics, Reply};
 use crate::topology::{HostPort, Liveness, Pool, Topology};
 use std::sync::Arc;

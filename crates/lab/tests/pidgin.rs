@@ -1,0 +1,221 @@
+//! pidgin-sipe, as Debian ships it, signs in to the lab: the judge of the server's half.
+//!
+//! The client runs headless in a mount namespace of its own, with the lab's DNS as its only name server and the lab's CA
+//! as its only root. The lab listens on the standard ports of loopback addresses, since pidgin-sipe knows no others.
+
+use lab::{Lab, LabConfig, Published};
+use serde_json::Value;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+const NEEDS: &str = "needs pidgin-sipe, libpurple-dev and root; run by make test";
+
+/// What a run of the client said, and how it ended.
+struct Run {
+    events: Vec<Value>,
+    code: Option<i32>,
+    all: String,
+}
+
+impl Run {
+    fn has(&self, event: &str) -> bool {
+        self.events.iter().any(|e| e["event"] == event)
+    }
+
+    /// Contacts as "name in group", sorted.
+    fn contacts(&self) -> Vec<String> {
+        let contact = |e: &Value| {
+            let text = |key: &str| e[key].as_str().unwrap_or_default().to_owned();
+            format!("{} ({}) in {}", text("name"), text("alias"), text("group"))
+        };
+        let mut contacts: Vec<String> = self.events.iter().filter(|e| e["event"] == "contact").map(contact).collect();
+        contacts.sort();
+        contacts
+    }
+
+    fn signed_on(&self) -> &Run {
+        assert!(self.has("signed-on") && self.has("settled") && self.code == Some(0), "not signed on:\n{}", self.all);
+        self
+    }
+
+    fn refused(&self, code: i32) -> &Run {
+        assert!(!self.has("signed-on") && self.code == Some(code), "not refused with {code}:\n{}", self.all);
+        self
+    }
+}
+
+/// Which client runs against which lab.
+struct Client<'a> {
+    lab: &'a Lab,
+    outside: bool,
+    server: &'a str,
+    user: &'a str,
+    password: Option<&'a str>,
+    authority: Option<&'a Path>,
+}
+
+impl<'a> Client<'a> {
+    fn of(lab: &'a Lab, user: &'a str) -> Client<'a> {
+        Client { lab, outside: false, server: "", user, password: None, authority: None }
+    }
+
+    async fn run(&self) -> Run {
+        let ready = self.lab.ready();
+        let address = format!("{}@{}", self.user, ready.sip_domain);
+        let known = ready.users.iter().find(|user| user.address == address).expect("a user of the lab");
+        let dns = if self.outside { ready.dns.external } else { ready.dns.internal };
+        let debug = tempfile::NamedTempFile::new().expect("a file for the client's log");
+        let mut command = Command::new("bash");
+        command
+            .arg(counterpart("in_namespace.sh"))
+            .arg(dns.ip().to_string())
+            .arg(self.authority.unwrap_or(&ready.ca))
+            .arg("--")
+            .arg(program())
+            .args(["--user", &address, "--login", self.user, "--password-env", "PW", "--auth", "ntlm"])
+            .args(["--seconds", "30", "--server", self.server])
+            .args(["--transport", if self.server.is_empty() { "auto" } else { "tls" }])
+            .arg("--debug")
+            .arg(debug.path())
+            .env("PW", self.password.unwrap_or(&known.password));
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("bash runs");
+        run_of(&output, debug.path())
+    }
+}
+
+fn run_of(output: &Output, debug: &Path) -> Run {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let events = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let log = std::fs::read(debug).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log[log.len().saturating_sub(6000)..]).into_owned();
+    let all = format!("{text}{}\nend of the client's log:\n{log}", String::from_utf8_lossy(&output.stderr));
+    Run { events, code: output.status.code(), all }
+}
+
+fn counterpart(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/counterparts/pidgin").join(file)
+}
+
+/// The headless client, built once.
+fn program() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sipe_signin-{}", std::process::id()));
+        let output = Command::new("bash").arg(counterpart("build.sh")).arg(&path).output().expect("bash runs");
+        assert!(output.status.success(), "{NEEDS}:\n{}", String::from_utf8_lossy(&output.stderr));
+        path
+    })
+}
+
+/// A lab on standard ports; each test has addresses of its own.
+async fn lab(block: u8, published: Published) -> Lab {
+    let address = Some(Ipv4Addr::new(127, 78, block, 10));
+    let config = LabConfig { address, standard_ports: true, published, ..LabConfig::default() };
+    Lab::start(&config).await.unwrap_or_else(|error| panic!("{NEEDS}: {error}; {}", error.remedy()))
+}
+
+/// Bindings at a server, once they are as many as expected or two seconds have passed.
+async fn bindings(lab: &Lab, fqdn: &str, expected: usize) -> usize {
+    let front_end = lab.front_end(fqdn).expect("a server of the lab");
+    for _ in 0..40 {
+        if front_end.counts().1 == expected {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    front_end.counts().1
+}
+
+const ALICES: [&str; 4] = [
+    "sip:bob@contoso.test (Bob Baker) in Pilot",
+    "sip:bob@contoso.test (Bob Baker) in Team",
+    "sip:carol@contoso.test (Carol Carter) in Team",
+    "sip:frank@contoso.test (Frank Fisher) in Team",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pidgin-sipe, libpurple-dev and root; run by make test"]
+async fn signs_in_at_a_named_server_and_gets_its_contacts() {
+    let lab = lab(1, Published::Everything).await;
+    let run = Client { server: "pool1.contoso.test:5061", ..Client::of(&lab, "alice") }.run().await;
+    assert_eq!(run.signed_on().contacts(), ALICES);
+    for fqdn in ["fe01.contoso.test", "fe02.contoso.test"] {
+        assert_eq!(bindings(&lab, fqdn, 0).await, 0, "signing out leaves nothing behind at {fqdn}");
+    }
+    // The same endpoint again, at each member: the one that is not preferred sends it to the other.
+    for server in ["fe01.contoso.test:5061", "fe02.contoso.test:5061"] {
+        let run = Client { server, ..Client::of(&lab, "alice") }.run().await;
+        assert_eq!(run.signed_on().contacts(), ALICES, "{server}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pidgin-sipe, libpurple-dev and root; run by make test"]
+async fn finds_the_lab_through_autodiscover_alone() {
+    let lab = lab(2, Published::Autodiscover).await;
+    let run = Client::of(&lab, "alice").run().await;
+    assert_eq!(run.signed_on().contacts(), ALICES);
+    let outside = Client { outside: true, ..Client::of(&lab, "alice") }.run().await;
+    assert_eq!(outside.signed_on().contacts(), ALICES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pidgin-sipe, libpurple-dev and root; run by make test"]
+async fn finds_the_lab_through_service_records_alone() {
+    let lab = lab(3, Published::Services).await;
+    let run = Client::of(&lab, "frank").run().await;
+    assert!(run.signed_on().contacts().len() == 3, "{}", run.all);
+    let outside = Client { outside: true, ..Client::of(&lab, "frank") }.run().await;
+    assert!(outside.signed_on().contacts().len() == 3, "{}", outside.all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pidgin-sipe, libpurple-dev and root; run by make test"]
+async fn is_redirected_home_by_the_director() {
+    let lab = lab(4, Published::Everything).await;
+    let client = Client { server: "dir.contoso.test:5061", ..Client::of(&lab, "bob") };
+    // While the client is signed on, its home has the binding.
+    let wait_for_it = async {
+        let mut most = 0;
+        for _ in 0..10 {
+            most = most.max(bindings(&lab, "fe03.contoso.test", 1).await);
+            if most > 0 {
+                break;
+            }
+        }
+        most
+    };
+    let (run, most) = tokio::join!(client.run(), wait_for_it);
+    let expected = ["sip:alice@contoso.test (Alice Archer) in Team", "sip:frank@contoso.test (Frank Fisher) in Team"];
+    assert_eq!(run.signed_on().contacts(), expected);
+    assert_eq!(most, 1, "the home pool had the binding");
+    assert_eq!(lab.front_end("dir.contoso.test").expect("there").counts().1, 0, "the Director binds nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pidgin-sipe, libpurple-dev and root; run by make test"]
+async fn is_refused_for_each_reason_in_words_it_shows() {
+    let lab = lab(5, Published::Everything).await;
+    let named = |user| Client { server: "pool1.contoso.test:5061", ..Client::of(&lab, user) };
+    let wrong = Client { password: Some("wrong"), ..named("alice") }.run().await;
+    wrong.refused(12);
+    let disabled = named("dave").run().await;
+    disabled.refused(17);
+    assert!(disabled.all.contains("User disabled"), "{}", disabled.all);
+    let without_sip = named("erin").run().await;
+    without_sip.refused(11);
+    let outside = Client { outside: true, ..Client::of(&lab, "carol") }.run().await;
+    outside.refused(17);
+    assert!(outside.all.contains("not enabled for remote access"), "{}", outside.all);
+    // Another deployment's root: the client asks, and the answer is no.
+    let other = tempfile::tempdir().expect("a folder");
+    let stranger = LabConfig { state: Some(other.path().to_owned()), ..LabConfig::default() };
+    drop(Lab::start(&stranger).await.expect("a lab on free ports"));
+    let authority = other.path().join("ca.pem");
+    let untrusted = Client { authority: Some(&authority), ..named("alice") }.run().await;
+    untrusted.refused(10);
+    assert!(untrusted.has("question"), "{}", untrusted.all);
+}
