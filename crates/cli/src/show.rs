@@ -113,7 +113,7 @@ pub(crate) fn table(rows: &[(String, SignInReport)], style: Style) -> String {
         let _ = writeln!(
             text,
             "{name:<44} {:<9} {:<20} {:>9} {:>7.1} ms  {result}",
-            report.mechanism.as_deref().unwrap_or("-"),
+            report.registers.last().map_or("-", |r| r.mechanism.as_str()),
             report.home.as_deref().unwrap_or("-"),
             requests.join(" + "),
             report.ms,

@@ -157,7 +157,8 @@ pub fn choose(server: &str, offered: &[Challenge], choice: &Choice) -> Result<(C
     };
     let reason = match choice {
         Choice::Only(scheme) => format!("{scheme}, as asked for (offered: {})", names()),
-        Choice::Auto => format!("{}, the only one of {} that needs nothing but a password", challenge.scheme, names()),
+        Choice::Auto if offered.len() == 1 => format!("{}, which is all that is offered", challenge.scheme),
+        Choice::Auto => format!("{} of {}: it needs nothing but a password", challenge.scheme, names()),
     };
     Ok((challenge.clone(), reason))
 }

@@ -1,3 +1,5 @@
+//! Bodies and requests that mean harm, and the limits they meet.
+
 use super::super::contacts::message::SoapRequest;
 use super::super::contacts::message::{ContactDocument, read_document, read_soap, write_delta, write_list, write_soap};
 use super::super::presence::batch::{read_batch, read_parts, read_presence, write_batch, write_parts};

@@ -1,3 +1,5 @@
+//! Both halves together: the client's order of requests against the server's answers.
+
 use super::super::client::{Appearance, Endpoint, Request, Response, Session, SessionError, Settled, settle};
 use super::*;
 use crate::report::Event;

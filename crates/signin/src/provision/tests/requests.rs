@@ -1,3 +1,5 @@
+//! Each request of a signed-in client, and its answer.
+
 use super::super::contacts::message::{ContactDocument, read_document};
 use super::super::presence::batch::read_presence;
 use super::super::presence::message::{Member, OWN_PRESENCE, read_conflicts, read_own_presence};
