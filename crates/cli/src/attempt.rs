@@ -1,6 +1,5 @@
 //! One sign-in, recorded, from the wish to the report.
 
-use crate::wish::user_agent;
 use net::client::{Config, SetupError, Sockets};
 use signin::client::SignIn;
 use signin::io::Io;
@@ -60,4 +59,9 @@ pub(crate) fn events(record: &Record) -> Vec<(Duration, Event)> {
             _ => None,
         })
         .collect()
+}
+
+/// What this program calls itself.
+pub(crate) fn user_agent() -> String {
+    format!("Signpost/{}", env!("CARGO_PKG_VERSION"))
 }

@@ -1,7 +1,7 @@
 //! `demo`: a lab, a few sign-ins, their call flows, and a table.
 
 use crate::arguments::Demo;
-use crate::attempt::{Attempt, Outcome};
+use crate::attempt::{Attempt, Outcome, user_agent};
 use crate::show::{self, Style};
 use crate::{lab as lab_verb, ladder, wish};
 use ::lab::ready::Ready;
@@ -9,11 +9,12 @@ use ::lab::{Lab, LabConfig};
 use miette::{IntoDiagnostic, Result, miette};
 use net::client::Config;
 use serde_json::{Value, json};
-use signin::authenticate::client::{Choice, LogOn};
+use signin::authenticate::client::Choice;
 use signin::client::SignIn;
 use signin::connect::client::Limits as ConnectLimits;
 use signin::discover::AccessLocation;
 use signin::discover::client::{Ask, Manual};
+use signin::log_on::LogOn;
 use signin::name::AccountName;
 use signin::provision::client::Appearance;
 use signin::report::SignInReport;
@@ -110,7 +111,7 @@ impl Scene {
                 workstation: "DEMO".to_owned(),
             }),
             choice: Choice::Auto,
-            user_agent: wish::user_agent(),
+            user_agent: user_agent(),
             discovery: Ask { manual: self.server.map(manual).into_iter().collect(), ..Ask::default() },
             connect: ConnectLimits::default(),
             proxy: None,

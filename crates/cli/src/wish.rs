@@ -1,16 +1,17 @@
 //! From what was typed to what it means. Whatever is wrong with it is said here, with what to write instead.
 
 use crate::arguments::{Auth, Signin, View, name_server};
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, user_agent};
 use lab::ready::Ready;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use net::client::Config;
-use signin::authenticate::client::{Choice, LogOn};
+use signin::authenticate::client::Choice;
 use signin::authenticate::message::Scheme;
 use signin::client::SignIn;
 use signin::connect::client::{Limits as ConnectLimits, Proxy};
 use signin::discover::AccessLocation;
 use signin::discover::client::{Ask, Limits as DiscoveryLimits, Manual};
+use signin::log_on::LogOn;
 use signin::name::{AccountName, Aor};
 use signin::provision::client::Appearance;
 use signin::register::endpoint::Epid;
@@ -71,11 +72,6 @@ fn view(view: View) -> Option<AccessLocation> {
         View::Internal => Some(AccessLocation::Internal),
         View::External => Some(AccessLocation::External),
     }
-}
-
-/// What this program calls itself.
-pub(crate) fn user_agent() -> String {
-    format!("Signpost/{}", env!("CARGO_PKG_VERSION"))
 }
 
 /// Reads a lab's ready-file.

@@ -11,13 +11,14 @@
 //! Ways back: a server that does not open leads to the next candidate (after a redirect: to the next Contact); credentials
 //! that are refused end the sign-in, because the next server would refuse them too, and accounts lock.
 
-use crate::authenticate::client::{AuthFailure, Choice, LogOn, challenges, choose, first_leg, last_leg};
+use crate::authenticate::client::{AuthFailure, Choice, challenges, choose, first_leg, last_leg};
 use crate::authenticate::message::Challenge;
 use crate::connect::client::{self as connect, Hop, Proxy};
 use crate::discover::client::{Ask, Candidate, Discovery};
 use crate::discover::finding::Finding;
 use crate::io::Io;
 use crate::link::{Key, Link, LinkError};
+use crate::log_on::LogOn;
 use crate::name::Aor;
 use crate::provision::client::{self as provision, Appearance, Endpoint, Settled};
 use crate::register::client::{self as register, Accepted, RegisterFailure, Registration};

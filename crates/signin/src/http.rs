@@ -12,7 +12,7 @@ pub mod ntlm;
 #[cfg(test)]
 mod tests;
 
-pub use crate::authenticate::client::LogOn;
+use crate::log_on::LogOn;
 
 use crate::connect::{Attempt, ConnectFailure, Fault, Peer, Proxy, judge};
 use crate::io::{ConnId, DnsAnswer, HttpError, HttpRequest, HttpResponse, Io, RecordKind, StreamError, Target};

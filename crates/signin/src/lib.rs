@@ -19,6 +19,7 @@ pub mod http;
 pub mod io;
 pub mod journal;
 pub mod link;
+pub mod log_on;
 pub mod name;
 pub mod outgoing;
 pub mod provision;

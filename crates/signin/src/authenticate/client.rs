@@ -2,22 +2,11 @@
 
 use super::association::{Association, MessageKeys};
 use super::message::{Challenge, Credentials, Scheme, Version};
+use crate::log_on::LogOn;
 use crate::name::AccountName;
 use crate::report::{Certainty, Verdict};
-use crate::secret::Password;
 use mechanism::ntlm::{self, Entropy, Mode, NtHash};
 use sip::{Message, Name};
-
-/// Who logs on, and the proof of it.
-#[derive(Debug, Clone)]
-pub struct LogOn {
-    /// The account; often, but not always, spelt like the sign-in address.
-    pub account: AccountName,
-    /// Its password.
-    pub password: Password,
-    /// Name of this machine as NTLM tells it; administrators read it in their logs.
-    pub workstation: String,
-}
 
 /// Which mechanism to use.
 #[derive(Debug, Clone, PartialEq, Eq)]

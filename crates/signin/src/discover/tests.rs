@@ -7,7 +7,7 @@ mod trouble;
 
 use super::client::{Ask, Candidate, Discovery};
 use super::finding::Finding;
-use crate::http::LogOn;
+use crate::log_on::LogOn;
 use crate::name::Aor;
 use crate::testing::World;
 

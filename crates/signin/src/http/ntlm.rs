@@ -9,10 +9,11 @@
 //! The challenge before the first leg is the bare word: some clients take anything behind it for a token. `Negotiate` is
 //! not offered before Kerberos works, and not chosen: inside it, NTLM would only be wrapped once more.
 
-use super::{Failure, LogOn, Origin, Request, Web};
+use super::{Failure, Origin, Request, Web};
 use crate::authenticate::verifier::{NtlmQuestion, NtlmVerifier, Refusal};
 use crate::directory::DirectoryError;
 use crate::io::{ConnId, HttpResponse, Io};
+use crate::log_on::LogOn;
 use crate::name::AccountName;
 use crate::report::Certainty;
 use crate::service::Surroundings;

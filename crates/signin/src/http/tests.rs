@@ -1,9 +1,10 @@
 //! One connection after the other: which is opened, kept, given up, and what a failure says.
 
-use super::{LogOn, Origin, Request, Web};
+use super::{Origin, Request, Web};
 use crate::connect::Proxy;
 use crate::http::Limits;
 use crate::io::{DnsAnswer, HttpRequest, HttpResponse, Operation, RecordKind, Target};
+use crate::log_on::LogOn;
 use crate::name::AccountName;
 use crate::secret::Password;
 use crate::testing::{Scripted, World, says};

@@ -9,8 +9,9 @@ use super::message::{
     TokenRequest, TokenResponse, WIN_NEGOTIATE,
 };
 use super::proof_key::ProofKey;
-use crate::http::{Failure, LogOn, Request, Web};
+use crate::http::{Failure, Request, Web};
 use crate::io::{HttpResponse, Io};
+use crate::log_on::LogOn;
 use crate::name::Aor;
 use crate::report::{Certainty, Verdict};
 use base64::Engine;

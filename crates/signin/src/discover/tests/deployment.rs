@@ -4,8 +4,8 @@ use crate::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refus
 use crate::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
 use crate::discover::AccessLocation;
 use crate::discover::server::{Backing, Site, WebServices};
-use crate::http::LogOn;
 use crate::io::Pending;
+use crate::log_on::LogOn;
 use crate::name::{AccountName, Aor};
 use crate::provision::contacts::{ContactChange, ContactList};
 use crate::secret::Password;
