@@ -1,8 +1,9 @@
 //! An [`Io`] that answers from a record, and an executor that needs no runtime.
 //!
-//! The program under replay has to ask the same questions; it then gets the same outcomes in the same order, also where
-//! several questions were open at once. Whatever it does differently is told as a [`Difference`], and nothing is
-//! answered any more.
+//! The program under replay has to ask the same questions; it gets the same outcomes, in the order in which they were
+//! taken then, also where several questions were open at once. Questions, draws of randomness and words may come
+//! earlier than in the record: how far a task gets before it yields depends on the scheduler of the day. What the
+//! program does differently beyond that is never answered, and told as a [`Difference`].
 
 use crate::record::{Record, What, without_passwords};
 use signin::io::{Io, Now, Operation, Outcome, Pending};
@@ -10,6 +11,7 @@ use signin::report::Event;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::mem::discriminant;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,20 +22,23 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Replay {
     record: Record,
+    /// Questions that were given up, and where. Whether they are asked at all depends on the scheduler.
+    given_up: HashMap<u64, usize>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// The first entry that was not played yet.
+    /// The first entry that is not over yet.
     next: usize,
-    /// Entries after `next` that were played ahead of it.
-    ahead: Vec<bool>,
+    /// Entries that were played, some of them ahead of `next`.
+    played: Vec<bool>,
     /// Microseconds since the start.
     now: u64,
     /// Who waits for the outcome of which question.
     waiting: HashMap<u64, Waker>,
-    difference: Option<Difference>,
+    /// What the program did and the record does not have, and where the record stood.
+    strays: Vec<(usize, String)>,
 }
 
 /// Where the program did something else than the record says.
@@ -56,86 +61,112 @@ impl fmt::Display for Difference {
 impl Replay {
     /// Gets ready to play a record.
     pub fn new(record: Record) -> Replay {
-        let ahead = vec![false; record.entries.len()];
-        let mut state = State { next: 0, ahead, now: 0, waiting: HashMap::new(), difference: None };
-        state.advance(&record);
-        Replay { record, state: Mutex::new(state) }
+        let given_up = record.entries.iter().enumerate().filter_map(|(at, entry)| match entry.what {
+            What::GaveUp { id } => Some((id, at)),
+            _ => None,
+        });
+        let given_up = given_up.collect();
+        let played = vec![false; record.entries.len()];
+        let state = State { next: 0, played, now: 0, waiting: HashMap::new(), strays: Vec::new() };
+        let replay = Replay { record, given_up, state: Mutex::new(state) };
+        replay.advance(&mut replay.state());
+        replay
     }
 
-    /// The first thing the program did differently.
-    pub fn difference(&self) -> Option<Difference> {
-        self.state().difference.clone()
-    }
-
-    /// Whether the program asked everything and took every outcome that the record has.
+    /// Whether the program did everything that the record has. To be asked when the program is over.
     pub fn finished(&self) -> bool {
         self.state().next >= self.record.entries.len()
+    }
+
+    /// What the program did differently, when it is over or [`Stuck`]; `None` when it did everything as recorded.
+    pub fn difference(&self) -> Option<Difference> {
+        let state = self.state();
+        let end = self.record.entries.len();
+        // Strays before the end of a record that was played to its end did no harm.
+        let mut strays = state.strays.iter().filter(|(at, _)| state.next < end || *at == end);
+        let found = match strays.next() {
+            Some((_, stray)) => stray.clone(),
+            None if state.next < end => "never comes to that".to_owned(),
+            None => return None,
+        };
+        let expected = match self.record.entries.get(state.next).map(|entry| &entry.what) {
+            Some(What::Asked { operation, .. }) => format!("the question {operation:?}"),
+            Some(What::Ended { id, .. }) => format!("the outcome of question {id}"),
+            Some(What::Random { bytes }) => format!("a draw of {} random bytes", bytes.len()),
+            Some(other) => format!("{other:?}"),
+            None => "not there (the record ends)".to_owned(),
+        };
+        Some(Difference { entry: state.next, expected, found })
+    }
+
+    /// The part of the record that was played; all of it when [`Replay::finished`]. A ladder drawn from it is that of the
+    /// replayed program.
+    pub fn played(&self) -> Record {
+        let entries = self.record.entries.iter().take(self.state().next).cloned().collect();
+        Record { header: self.record.header.clone(), entries, truncated: self.record.truncated }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Plays the first entry that fits, of those that may come now: everything up to the next outcome. Questions asked
-    /// at once may come in another order than they were recorded.
-    fn play<T>(&self, fits: impl Fn(&What) -> Option<T>, found: impl FnOnce() -> String) -> Option<T> {
+    /// Plays the first entry that fits and was not played: of those to come, and of the questions passed over that
+    /// were not given up yet where the record stands.
+    fn play<T>(&self, fits: impl Fn(&What) -> Option<T>, stray: impl FnOnce() -> String) -> Option<(usize, T)> {
         let mut state = self.state();
-        if state.difference.is_some() {
-            return None;
-        }
-        let entries = self.record.entries.iter().enumerate().skip(state.next);
-        let possible = entries.take_while(|(_, entry)| !matches!(entry.what, What::Ended { .. }));
-        let fitting = possible.filter(|(at, _)| !state.ahead[*at]).find_map(|(at, e)| Some((at, fits(&e.what)?)));
-        match fitting {
-            Some((at, played)) => {
-                state.take(at, &self.record);
-                Some(played)
+        let open = |what: &What| match what {
+            What::Asked { id, .. } => self.given_up.get(id).is_some_and(|until| *until >= state.next),
+            _ => false,
+        };
+        let possible = |at: usize, what: &What| !state.is_played(at) && (at >= state.next || open(what));
+        let mut entries = self.record.entries.iter().enumerate();
+        let fitting =
+            entries.find_map(|(at, e)| possible(at, &e.what).then(|| fits(&e.what).map(|t| (at, t))).flatten());
+        match &fitting {
+            Some((at, _)) => {
+                state.mark(*at, true);
+                self.advance(&mut state);
             }
             None => {
-                state.differ(&self.record, found());
-                None
+                let at = state.next;
+                state.strays.push((at, stray()));
             }
+        }
+        fitting
+    }
+
+    /// Moves on over what was played and what need not be, and wakes who waits for the outcome that comes then.
+    fn advance(&self, state: &mut State) {
+        while let Some(entry) = self.record.entries.get(state.next) {
+            let over = state.is_played(state.next)
+                || match &entry.what {
+                    What::GaveUp { .. } | What::Full {} => true,
+                    What::Asked { id, .. } => self.given_up.contains_key(id),
+                    What::Ended { .. } | What::Random { .. } | What::Told(_) => false,
+                };
+            if !over {
+                if let What::Ended { id, .. } = &entry.what
+                    && let Some(waker) = state.waiting.remove(id)
+                {
+                    waker.wake();
+                }
+                return;
+            }
+            state.now = state.now.max(entry.t);
+            state.next += 1;
         }
     }
 }
 
 impl State {
-    /// Entry `at` has been played.
-    fn take(&mut self, at: usize, record: &Record) {
-        if let Some(entry) = record.entries.get(at) {
-            self.ahead[at] = true;
-            self.now = self.now.max(entry.t);
-        }
-        self.advance(record);
+    fn is_played(&self, at: usize) -> bool {
+        self.played.get(at).copied().unwrap_or(false)
     }
 
-    /// Moves on over what was played and what the program need not do, and wakes who waits for what comes then.
-    fn advance(&mut self, record: &Record) {
-        while let Some(entry) = record.entries.get(self.next) {
-            match &entry.what {
-                What::Told(_) | What::GaveUp { .. } | What::Full {} => {}
-                _ if self.ahead[self.next] => {}
-                What::Ended { id, .. } => {
-                    if let Some(waker) = self.waiting.remove(id) {
-                        waker.wake();
-                    }
-                    return;
-                }
-                What::Asked { .. } | What::Random { .. } => return,
-            }
-            self.next += 1;
+    fn mark(&mut self, at: usize, played: bool) {
+        if let Some(mark) = self.played.get_mut(at) {
+            *mark = played;
         }
-    }
-
-    fn differ(&mut self, record: &Record, found: String) {
-        let expected = match record.entries.get(self.next).map(|entry| &entry.what) {
-            Some(What::Asked { operation, .. }) => format!("the question {operation:?}"),
-            Some(What::Ended { id, .. }) => format!("the outcome of question {id}"),
-            Some(What::Random { bytes }) => format!("{} random bytes", bytes.len()),
-            Some(other) => format!("{other:?}"),
-            None => "not there (the record ends)".to_owned(),
-        };
-        self.difference.get_or_insert(Difference { entry: self.next, expected, found });
     }
 }
 
@@ -146,8 +177,8 @@ impl Io for Replay {
             What::Asked { id, operation } if *operation == asked => Some(*id),
             _ => None,
         };
-        let id = self.play(same, || format!("asks {asked:?}"));
-        Box::pin(Played { replay: self, id })
+        let question = self.play(same, || format!("asks {asked:?}"));
+        Box::pin(Played { replay: self, question })
     }
 
     fn now(&self) -> Now {
@@ -163,33 +194,40 @@ impl Io for Replay {
             _ => None,
         };
         match self.play(same, || format!("draws {wanted} random bytes")) {
-            Some(recorded) => bytes.copy_from_slice(&recorded),
+            Some((_, recorded)) => bytes.copy_from_slice(&recorded),
             None => bytes.fill(0),
         }
     }
 
-    fn tell(&self, _: Event) {}
+    /// Words need not be the same, as they may contain times; but it must be the same kind of event.
+    fn tell(&self, event: Event) {
+        let same =
+            |what: &What| matches!(what, What::Told(told) if discriminant(told) == discriminant(&event)).then_some(());
+        self.play(same, || format!("says {event:?}"));
+    }
 }
 
-/// A question under way; `None` when the record does not have it, and then it is never answered.
+/// A question under way: its place in the record and its number. `None` when the record does not have it; then it is
+/// never answered.
 struct Played<'a> {
     replay: &'a Replay,
-    id: Option<u64>,
+    question: Option<(usize, u64)>,
 }
 
 impl Future for Played<'_> {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        let Some(wanted) = self.id else { return Poll::Pending };
-        let record = &self.replay.record;
-        let mut state = self.replay.state();
-        match record.entries.get(state.next).map(|entry| &entry.what) {
-            Some(What::Ended { id, outcome }) if *id == wanted && state.difference.is_none() => {
-                let at = state.next;
-                state.take(at, record);
+        let Some((_, wanted)) = self.question else { return Poll::Pending };
+        let replay = self.replay;
+        let mut state = replay.state();
+        let at = state.next;
+        match replay.record.entries.get(at).map(|entry| &entry.what) {
+            Some(What::Ended { id, outcome }) if *id == wanted => {
+                state.mark(at, true);
+                replay.advance(&mut state);
                 drop(state);
-                self.id = None;
+                self.question = None;
                 Poll::Ready(outcome.clone())
             }
             _ => {
@@ -201,15 +239,17 @@ impl Future for Played<'_> {
 }
 
 impl Drop for Played<'_> {
-    /// Giving up a question whose outcome the record has is a difference; it would block everything after it.
+    /// A question that was asked ahead of its time and given up again may still be asked at its time. One whose time has
+    /// come and whose outcome the record has must not be given up.
     fn drop(&mut self) {
-        let Some(given_up) = self.id else { return };
-        let record = &self.replay.record;
+        let Some((at, given_up)) = self.question else { return };
         let mut state = self.replay.state();
         state.waiting.remove(&given_up);
-        let ends = |what: &What| matches!(what, What::Ended { id, .. } if *id == given_up);
-        if record.entries.iter().skip(state.next).any(|entry| ends(&entry.what)) {
-            state.differ(record, format!("gives up question {given_up}"));
+        if at >= state.next {
+            state.mark(at, false);
+        } else if !self.replay.given_up.contains_key(&given_up) {
+            let next = state.next;
+            state.strays.push((next, format!("gives up question {given_up}")));
         }
     }
 }

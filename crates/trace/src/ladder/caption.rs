@@ -97,8 +97,11 @@ pub(super) fn http(request: &HttpRequest, outcome: Option<&Outcome>) -> Caption 
 fn ends_of_path(path: &str) -> String {
     const LONGEST: usize = 28;
     let inner = path.strip_prefix('/').unwrap_or(path);
-    match (inner.split_once('/'), inner.rsplit_once('/')) {
-        (Some((first, rest)), Some((_, last))) if path.len() > LONGEST && rest != last => format!("/{first}/…/{last}"),
+    match inner.split_once('/') {
+        Some((first, rest)) if path.len() > LONGEST => match rest.rsplit_once('/') {
+            Some((_, last)) => format!("/{first}/…/{last}"),
+            None => format!("/{first}/…"),
+        },
         _ => path.to_owned(),
     }
 }
