@@ -171,8 +171,7 @@ impl FrontEnd {
             bindings.iter().filter_map(|b| state.location.unbind(aor, b.instance)).collect()
         };
         for binding in &gone {
-            self.tell_deregistered(aor, binding, why);
-            self.endpoint_gone(aor, binding).await;
+            self.put_away(aor, binding, why).await;
         }
         gone.len()
     }
@@ -268,9 +267,12 @@ impl FrontEnd {
         self.foundations.wire.send(hop.conn, draft.finish());
     }
 
-    /// Every other response: signed by the association that verified the request.
+    /// Every other response: signed by the association that verified the request. An ACK is never answered.
     fn answer(&self, arrived: &Arrived, verified: &Verified, reply: &Reply) {
         let Ok(request) = Message::parse(&arrived.bytes) else { return };
+        if request.method() == Some("ACK") {
+            return;
+        }
         let draft = outgoing::response(&request, reply, &arrived.to_tag, &arrived.hop, &self.here.fqdn);
         let signed = self.with_associations(|a, moment| a.sign(moment, verified.opaque(), draft));
         if let Some(bytes) = signed {
@@ -297,8 +299,8 @@ impl FrontEnd {
             Ok(request) => request,
             Err(reply) => return self.answer(arrived, verified, &reply),
         };
-        let decision = match self.user_and_owner(verified).await {
-            Ok((user, owns)) => self.here.decide(user.as_deref(), owns),
+        let decision = match self.decide(verified).await {
+            Ok(decision) => decision,
             Err(error) => {
                 self.note(&ServerEvent::Unavailable { why: error.to_string() });
                 return self.answer(arrived, verified, &unavailable(&error));
@@ -310,14 +312,42 @@ impl FrontEnd {
                 let diagnostics = reply.diagnostics.clone();
                 self.note(&ServerEvent::TurnedAway { aor, code: reply.code, diagnostics });
                 self.answer(arrived, verified, &reply);
+                self.part(verified).await;
             }
             Decision::Redirect(to) => {
                 self.note(&ServerEvent::Redirected { aor, to: to.clone() });
                 self.answer(arrived, verified, &registrar::redirect(&to));
-                self.state().associations.forget(verified.opaque());
+                self.part(verified).await;
             }
             Decision::Register { .. } if request.expires == Some(0) => self.unbind(arrived, verified).await,
             Decision::Register { primary } => self.bind(arrived, verified, request, primary).await,
+        }
+    }
+
+    async fn decide(&self, verified: &Verified) -> Result<Decision, DirectoryError> {
+        if let Some(refusal) = self.here.refuse_domain(&verified.claim().aor) {
+            return Ok(Decision::Refuse(refusal));
+        }
+        let (user, owns) = self.user_and_owner(verified).await?;
+        if owns {
+            self.state().associations.found_owner(verified.opaque());
+        }
+        Ok(self.here.decide(user.as_deref(), owns))
+    }
+
+    /// Ends what an endpoint has here that was sent away: its association, and its binding if it was bound. The binding
+    /// of another association is somebody else's: the address was only claimed.
+    async fn part(&self, verified: &Verified) {
+        let claim = verified.claim();
+        let gone = {
+            let mut state = self.state();
+            state.associations.forget(verified.opaque());
+            let bound = state.location.binding(&claim.aor, claim.instance);
+            let own = bound.is_some_and(|binding| *binding.opaque == *verified.opaque());
+            if own { state.location.unbind(&claim.aor, claim.instance) } else { None }
+        };
+        if let Some(binding) = gone {
+            self.endpoint_gone(&claim.aor, &binding).await;
         }
     }
 
@@ -364,8 +394,7 @@ impl FrontEnd {
     /// Tells the endpoints that a new binding put out.
     async fn put_out(&self, aor: &Aor, added: &Added) {
         if let Some(evicted) = &added.evicted {
-            self.tell_deregistered(aor, evicted, Deregistration::Unregistered);
-            self.endpoint_gone(aor, evicted).await;
+            self.put_away(aor, evicted, Deregistration::Unregistered).await;
         }
         if let Some(replaced) = &added.replaced {
             // The same endpoint came back over another connection: its subscriptions went with the old one.
@@ -373,6 +402,13 @@ impl FrontEnd {
             self.endpoint_gone(aor, replaced).await;
             self.foundations.wire.close(replaced.conn);
         }
+    }
+
+    /// Ends for good what is left of a binding that the server took away: whoever wants to come back proves himself anew.
+    async fn put_away(&self, aor: &Aor, binding: &Binding, why: Deregistration) {
+        self.tell_deregistered(aor, binding, why);
+        self.state().associations.forget(&binding.opaque);
+        self.endpoint_gone(aor, binding).await;
     }
 
     async fn unbind(&self, arrived: &Arrived, verified: &Verified) {
@@ -400,9 +436,24 @@ impl FrontEnd {
 
     async fn provide(&self, arrived: &Arrived, verified: &Verified) {
         let claim = verified.claim();
+        match self.owns(verified).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.answer(arrived, verified, &registrar::wrong_identity());
+                return self.part(verified).await;
+            }
+            Err(error) => {
+                self.note(&ServerEvent::Unavailable { why: error.to_string() });
+                return self.answer(arrived, verified, &unavailable(&error));
+            }
+        }
         if matches!(self.here.role, Role::Director) || !self.is_bound(claim.aor.clone(), claim.instance) {
             let why = Diagnostics::public(4004, "The endpoint is not registered here");
-            return self.answer(arrived, verified, &Reply::new(403, "Forbidden").because(why));
+            self.answer(arrived, verified, &Reply::new(403, "Forbidden").because(why));
+            if verified.completes_handshake() {
+                self.part(verified).await;
+            }
+            return;
         }
         let caller = Caller { aor: claim.aor.clone(), epid: claim.endpoint(), external: self.settings.external };
         let answer = {
@@ -414,6 +465,19 @@ impl FrontEnd {
             self.answer(arrived, verified, reply);
         }
         self.deliver(answer.notices);
+    }
+
+    /// Whether the account owns the address it claims. Asked once in each association: a REGISTER asks anyway, and who
+    /// authenticates with another request must not get by without one.
+    async fn owns(&self, verified: &Verified) -> Result<bool, DirectoryError> {
+        if verified.is_owner() {
+            return Ok(true);
+        }
+        let (_, owns) = self.user_and_owner(verified).await?;
+        if owns {
+            self.state().associations.found_owner(verified.opaque());
+        }
+        Ok(owns)
     }
 
     fn is_bound(&self, aor: Aor, instance: InstanceId) -> bool {

@@ -95,6 +95,7 @@ pub struct Verified {
     account: AccountName,
     opaque: String,
     fresh: bool,
+    owner: bool,
 }
 
 impl Verified {
@@ -103,7 +104,8 @@ impl Verified {
         &self.claim
     }
 
-    /// The account that proved itself. Whether it owns the address is the registrar's question.
+    /// The account that proved itself. Whether it owns the address is the registrar's question: see
+    /// [`Verified::is_owner`].
     pub fn account(&self) -> &AccountName {
         &self.account
     }
@@ -111,6 +113,12 @@ impl Verified {
     /// Names the association that signs the answer.
     pub fn opaque(&self) -> &str {
         &self.opaque
+    }
+
+    /// Whether the account is known to own the claimed address: [`Associations::found_owner`] was told so earlier in
+    /// this association. `false` says only that nobody asked yet.
+    pub fn is_owner(&self) -> bool {
+        self.owner
     }
 
     /// Whether this very request completed the handshake.
@@ -165,8 +173,14 @@ struct Established {
     association: Association,
     claim: Claim,
     account: AccountName,
+    /// The account owns the claimed address. Proving who one is does not prove that.
+    owner: bool,
     until: Duration,
 }
+
+/// The latest association of each endpoint. The account is part of the key, for an endpoint is only claimed: who logs on
+/// as himself and claims somebody else's address must not end that other one's association.
+type Current = HashMap<(Aor, InstanceId, AccountName), String>;
 
 /// Every handshake and association of one server.
 #[derive(Debug)]
@@ -175,7 +189,7 @@ pub struct Associations {
     handshakes: HashMap<String, Handshake>,
     handshakes_of: HashMap<ConnId, Vec<String>>,
     established: HashMap<String, Established>,
-    current: HashMap<(Aor, InstanceId), String>,
+    current: Current,
 }
 
 /// Time and randomness of one step, handed in.
@@ -405,16 +419,17 @@ impl Associations {
         association: Association,
     ) -> Examined {
         let opaque = association.opaque.clone();
-        let endpoint = (claim.aor.clone(), claim.instance);
+        let endpoint = (claim.aor.clone(), claim.instance, account.clone());
         if let Some(before) = self.current.insert(endpoint, opaque.clone())
             && let Some(old) = self.established.get_mut(&before)
         {
             old.until = old.until.min(moment.now + self.settings.replaced_lifetime);
         }
         let until = moment.now + self.settings.association_lifetime;
-        let established = Established { association, claim: claim.clone(), account: account.clone(), until };
+        let (owned_claim, owned_account) = (claim.clone(), account.clone());
+        let established = Established { association, claim: owned_claim, account: owned_account, owner: false, until };
         self.established.insert(opaque.clone(), established);
-        Examined::Verified(Verified { claim, account, opaque, fresh: true })
+        Examined::Verified(Verified { claim, account, opaque, fresh: true, owner: false })
     }
 
     /// The verifier said no, or could not say.
@@ -450,6 +465,7 @@ impl Associations {
                             account,
                             opaque: opaque.to_owned(),
                             fresh: false,
+                            owner: known.owner,
                         });
                     }
                     Err(error) => error,
@@ -468,10 +484,17 @@ impl Associations {
         Some(draft.finish())
     }
 
-    /// Ends an association (un-REGISTER, deregistration).
+    /// Notes that the account of this association owns the address it claims.
+    pub fn found_owner(&mut self, opaque: &str) {
+        if let Some(known) = self.established.get_mut(opaque) {
+            known.owner = true;
+        }
+    }
+
+    /// Ends an association (un-REGISTER, deregistration, a claim that is not the account's).
     pub fn forget(&mut self, opaque: &str) {
         if let Some(gone) = self.established.remove(opaque) {
-            let endpoint = (gone.claim.aor, gone.claim.instance);
+            let endpoint = (gone.claim.aor, gone.claim.instance, gone.account);
             if self.current.get(&endpoint).is_some_and(|current| current == opaque) {
                 self.current.remove(&endpoint);
             }

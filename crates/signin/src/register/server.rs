@@ -2,6 +2,7 @@
 //!
 //! | user | answer |
 //! |---|---|
+//! | domain that is not served | 404, 1005 |
 //! | account owns another address | 403, 4004 |
 //! | not in the directory, or not enabled for SIP | 404, 1003 or 4005 |
 //! | outside, without remote access | 403, 4003 |
@@ -65,12 +66,19 @@ pub enum Decision {
 }
 
 impl Here {
+    /// The refusal for an address of a domain that this deployment does not serve; `None`: it is served.
+    pub fn refuse_domain(&self, aor: &Aor) -> Option<Reply> {
+        let domain = aor.domain();
+        let served = self.topology.sip_domains.iter().any(|own| own.eq_ignore_ascii_case(domain.as_str()));
+        let why = || Diagnostics::public(1005, format!("Cannot route to destination domain {domain}"));
+        (!served).then(|| Reply::new(404, "Not Found").because(why()))
+    }
+
     /// Decides. `user` is what the directory has for `aor`; `owns` whether the authenticated account is his.
     pub fn decide(&self, user: Option<&User>, owns: bool) -> Decision {
         let refuse = |code, reason, diagnostics| Decision::Refuse(Reply::new(code, reason).because(diagnostics));
         if !owns {
-            let why = "Credentials provided are not authorized to act as specified from URI";
-            return refuse(403, "Forbidden", Diagnostics::public(4004, why));
+            return Decision::Refuse(wrong_identity());
         }
         let Some(user) = user else {
             return refuse(404, "Not Found", Diagnostics::internal(1003, "User does not exist"));
@@ -121,6 +129,12 @@ impl Here {
             }
         }
     }
+}
+
+/// The refusal for an account that claims an address of somebody else.
+pub fn wrong_identity() -> Reply {
+    let why = "Credentials provided are not authorized to act as specified from URI";
+    Reply::new(403, "Forbidden").because(Diagnostics::public(4004, why))
 }
 
 fn targets(first: &HostPort, backup: Option<&Pool>) -> Vec<HostPort> {
@@ -262,6 +276,15 @@ mod tests {
             here("sip", Role::Edge).decide(Some(&User { remote_access: true, ..alice }), true),
             Decision::Register { primary: true }
         );
+    }
+
+    #[test]
+    fn foreign_domains_are_not_served() {
+        let director = here("dir", Role::Director);
+        assert_eq!(director.refuse_domain(&user("alice", None, None).aor), None);
+        let foreign = "alice@fabrikam.test".parse().expect("aor");
+        let reply = director.refuse_domain(&foreign).expect("refused");
+        assert_eq!((reply.code, reply.diagnostics.map(|d| d.id)), (404, Some(1005)));
     }
 
     #[test]
