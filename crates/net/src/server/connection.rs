@@ -9,7 +9,8 @@ use ::sip::framing::{Cut, cut};
 use futures_util::poll;
 use signin::io::{ConnId, Pending};
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -53,6 +54,27 @@ struct Presence {
 }
 
 impl Presence {
+    /// Waits for the peer to take something. Nearly always the kernel takes everything at once: a timer, and memory
+    /// for waiting, are only spent when it does not.
+    async fn soon<T>(&self, writing: impl Future<Output = io::Result<T>>) -> Result<T, Over> {
+        let mut writing = pin!(writing);
+        let written = match poll!(&mut writing) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Box::pin(self.patiently(writing)).await?,
+        };
+        written.map_err(|_| Over)
+    }
+
+    async fn patiently<T>(&self, writing: impl Future<Output = T>) -> Result<T, Over> {
+        tokio::select! {
+            biased;
+            written = timeout(self.desk.limits.stalled, writing) => {
+                written.map_err(|_| self.unread("its peer has not read for too long"))
+            }
+            () = self.outbox.overflow() => Err(self.unread("too much waits for a peer that does not read")),
+        }
+    }
+
     fn unread(&self, reason: &str) -> Over {
         tracing::info!(conn = self.conn.0, "closed: {reason}");
         Over
@@ -112,8 +134,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(Cut::Message { length }) => {
                     let (message, after) = rest.split_at(length);
                     rest = after;
-                    if let Some(answering) = desk.service.clone().received(conn, message) {
-                        self.wait_for(answering).await?;
+                    if let Some(mut answering) = desk.service.clone().received(conn, message)
+                        && poll!(&mut answering).is_pending()
+                    {
+                        Box::pin(self.wait_for(answering)).await?;
                     }
                 }
                 Ok(Cut::KeepAlive { length }) => {
@@ -135,9 +159,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Waits for an answer that takes time; what others send on this connection meanwhile is written at once. The
     /// service's work is finished even when the connection ends first.
     async fn wait_for(&mut self, mut answering: Pending<'static, ()>) -> Result<(), Over> {
-        if poll!(&mut answering).is_ready() {
-            return Ok(());
-        }
         loop {
             if let Err(over) = self.flush().await {
                 answering.await;
@@ -167,25 +188,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Over> {
         let Connection { stream, presence, .. } = self;
-        let writing = async {
-            let written = stream.write_all(bytes).await;
-            if written.is_ok() { stream.flush().await } else { written }
-        };
-        let mut writing = pin!(writing);
-        // Nearly always the kernel takes everything at once; a timer is only made when it does not.
-        let written = match poll!(&mut writing) {
-            Poll::Ready(written) => Ok(written),
-            Poll::Pending => tokio::select! {
-                biased;
-                written = timeout(presence.desk.limits.stalled, writing) => written,
-                () = presence.outbox.overflow() => return Err(presence.unread("too much waits for a peer that does not read")),
-            },
-        };
-        match written {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Over),
-            Err(_) => Err(presence.unread("a peer has not read for too long")),
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = presence.soon(stream.write(rest)).await?;
+            rest = rest.get(written..).filter(|_| written > 0).ok_or(Over)?;
         }
+        presence.soon(stream.flush()).await
     }
 }
 

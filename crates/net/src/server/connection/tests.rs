@@ -127,3 +127,15 @@ fn nothing_stays_allocated_between_messages() {
     assert!(rest.capacity() <= 4096, "{}", rest.capacity());
     assert_eq!(kept(vec![1, 2, 3], 1), [2, 3]);
 }
+
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let wires = Arc::new(Wires::new());
+    let service = Arc::new(Agreeing(wires.clone()));
+    let desk = Arc::new(Desk::new(Security::Plain, service, wires.clone(), SipLimits::default()));
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (_, stream) = tokio::io::duplex(16);
+    let served = Connection::new(desk, Box::new(stream), nowhere, nowhere).serve();
+    let size = size_of_val(&served);
+    assert!(size <= 512, "{size} bytes");
+}
