@@ -115,6 +115,9 @@ pub(crate) struct Signin {
     /// Longest time for the whole of discovery, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     pub(crate) discovery_limit: f64,
+    /// Remember in FILE which server took the sign-in, and try it first the next time
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cache: Option<PathBuf>,
     /// Draw the call flow
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) ladder: Option<LadderForm>,

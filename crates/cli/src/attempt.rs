@@ -2,6 +2,7 @@
 
 use net::client::{Config, SetupError, Sockets};
 use signin::client::SignIn;
+use signin::discover::client::Cached;
 use signin::io::Io;
 use signin::report::{Ending, Event, SignInReport};
 use std::time::Duration;
@@ -22,6 +23,8 @@ pub(crate) struct Outcome {
     pub(crate) report: SignInReport,
     /// For the ladder.
     pub(crate) record: Record,
+    /// Where it ended, when it is signed in.
+    pub(crate) reached: Option<Cached>,
 }
 
 impl Attempt {
@@ -30,8 +33,10 @@ impl Attempt {
         let address = self.sign_in.aor.to_string();
         let recorder = Recorder::new(Sockets::new(self.sockets)?, &address, &user_agent());
         let io: &dyn Io = &recorder;
+        let mut reached = None;
         let ending = match self.sign_in.run(io).await {
             Ok(signed_in) => {
+                reached = Some(signed_in.reached);
                 let ending = Ending::SignedIn {
                     home: signed_in.home.clone(),
                     mechanism: signed_in.mechanism.clone(),
@@ -45,7 +50,7 @@ impl Attempt {
         };
         let record = recorder.finish();
         let report = SignInReport::assemble(&address, &events(&record), &ending);
-        Ok(Outcome { report, record })
+        Ok(Outcome { report, record, reached })
     }
 }
 

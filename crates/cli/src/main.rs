@@ -5,6 +5,7 @@
 
 mod arguments;
 mod attempt;
+mod cache;
 mod demo;
 mod lab;
 mod ladder;

@@ -2,7 +2,7 @@
 
 use crate::arguments::Signin;
 use crate::show::{self, Style};
-use crate::{attempt, ladder, wish};
+use crate::{attempt, cache, ladder, wish};
 use miette::{IntoDiagnostic, Result, WrapErr};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -18,7 +18,11 @@ pub(crate) async fn run(typed: Signin) -> Result<ExitCode> {
             }
         });
     }
-    let attempt::Outcome { report, record } = attempt.run().await.into_diagnostic()?;
+    let aor = attempt.sign_in.aor.clone();
+    let attempt::Outcome { report, record, reached } = attempt.run().await.into_diagnostic()?;
+    if let Some(file) = &typed.cache {
+        cache::write(file, &aor, reached.as_ref())?;
+    }
     if let Some(file) = &typed.save {
         ladder::save(&record, file)?;
     }

@@ -2,6 +2,7 @@
 
 use crate::arguments::{Auth, Signin, View, name_server};
 use crate::attempt::{Attempt, user_agent};
+use crate::cache;
 use lab::ready::Ready;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use net::client::Config;
@@ -40,9 +41,9 @@ pub(crate) fn of(typed: &Signin) -> Result<Attempt> {
         view: view(typed.view),
         manual: typed.server.as_deref().map(|server| manual(server, typed.view)).transpose()?.into_iter().collect(),
         legacy_tcp: typed.legacy_tcp,
+        cached: typed.cache.as_deref().and_then(|file| cache::read(file, &aor)),
         proxy: typed.proxy.as_deref().map(proxy).transpose()?,
         limits,
-        ..Ask::default()
     };
     let sign_in = SignIn {
         epid: epid(&aor)?,

@@ -14,7 +14,8 @@
 use crate::authenticate::client::{AuthFailure, Choice, challenges, choose, first_leg, last_leg};
 use crate::authenticate::message::Challenge;
 use crate::connect::client::{self as connect, Hop, Proxy};
-use crate::discover::client::{Ask, Candidate, Discovery};
+use crate::discover::AccessLocation;
+use crate::discover::client::{Ask, Cached, Candidate, Discovery};
 use crate::discover::finding::Finding;
 use crate::io::Io;
 use crate::link::{Key, Link, LinkError};
@@ -72,6 +73,8 @@ pub struct SignedIn<'a> {
     pub accepted: Accepted,
     /// What step 5 brought.
     pub settled: Settled,
+    /// Where that server is: what to try first the next time.
+    pub reached: Cached,
 }
 
 /// A server to go to: a candidate of discovery, or a Contact of a redirect.
@@ -91,6 +94,12 @@ impl Place {
             addresses: Some(candidate.addresses.clone()),
             legacy_tcp: candidate.legacy_tcp,
         }
+    }
+
+    /// This place as the next sign-in may try it first.
+    fn reached(&self, view: AccessLocation) -> Cached {
+        let addresses = self.addresses.clone().unwrap_or_default();
+        Cached { host: self.host.clone(), port: self.port, addresses, view }
     }
 
     fn named(target: &RedirectTarget) -> Place {
@@ -130,9 +139,19 @@ impl SignIn {
     pub async fn run<'a>(&self, io: &'a dyn Io) -> Result<SignedIn<'a>, Verdict> {
         let mut discovery = Discovery::new(self.aor.clone(), self.discovery.clone(), self.log_on.clone());
         let mut first_failure = None;
+        let mut remarked = 0;
         loop {
             io.tell(Event::Began(Step::Discovery));
-            let Some(candidate) = discovery.next(io).await else {
+            let candidate = discovery.next(io).await;
+            let findings = discovery.findings();
+            for finding in &findings[remarked..] {
+                io.tell(match finding.is_failure() {
+                    true => Event::Remark(Step::Discovery, finding.to_string()),
+                    false => Event::Evidence(Step::Discovery, finding.to_string()),
+                });
+            }
+            remarked = findings.len();
+            let Some(candidate) = candidate else {
                 let verdict = match first_failure {
                     Some((step, verdict)) => {
                         io.tell(Event::Ended(Step::Discovery, StepResult::Pass));
@@ -143,7 +162,7 @@ impl SignIn {
                 return Err(self.fail(io, Step::Discovery, verdict));
             };
             io.tell(Event::Ended(Step::Discovery, StepResult::Pass));
-            let outcome = self.walk_home(io, &mut discovery, Place::of(&candidate)).await;
+            let outcome = self.walk_home(io, &mut discovery, &candidate).await;
             match outcome {
                 Ok(reached) => {
                     discovery.close(io).await;
@@ -170,12 +189,13 @@ impl SignIn {
         &self,
         io: &'a dyn Io,
         discovery: &mut Discovery,
-        first: Place,
+        first: &Candidate,
     ) -> Result<Box<HomeReached<'a>>, Failed> {
         let registration = self.new_registration(io);
         let mut visited: Vec<String> = Vec::new();
-        let mut choices = vec![first];
+        let mut choices = vec![Place::of(first)];
         let mut from: Option<String> = None;
+        let mut redirects = 0;
         loop {
             let step = if from.is_some() { Step::Redirection } else { Step::Connectivity };
             let (place, link) = self.open_one(io, discovery, &choices, &mut visited, step).await?;
@@ -189,7 +209,8 @@ impl SignIn {
                         ));
                         io.tell(Event::Ended(Step::Redirection, StepResult::Pass));
                     }
-                    return Ok(Box::new(HomeReached { registered: *registered, home: server, registration }));
+                    let reached = place.reached(first.view);
+                    return Ok(Box::new(HomeReached { registered: *registered, home: server, registration, reached }));
                 }
                 Answer::Redirected { link, to } => {
                     link.close().await;
@@ -200,7 +221,8 @@ impl SignIn {
                         format!("{server} says home is {}", names.join(", then ")),
                     ));
                     io.tell(Event::Redirected { from: server.clone(), to: names });
-                    if visited.len() > MAX_REDIRECTS {
+                    redirects += 1;
+                    if redirects > MAX_REDIRECTS {
                         return Err(too_many(visited));
                     }
                     choices = to;
@@ -246,7 +268,8 @@ impl SignIn {
             match connect::open(io, &hop, &self.connect).await {
                 Ok(open) => {
                     io.tell(Event::Ended(Step::Connectivity, StepResult::Pass));
-                    return Ok((place.clone(), Link::new(io, open.conn, open.local)));
+                    let place = Place { addresses: Some(hop.addresses), ..place.clone() };
+                    return Ok((place, Link::new(io, open.conn, open.local)));
                 }
                 Err(failure) => {
                     let verdict = failure.verdict();
@@ -353,7 +376,7 @@ impl SignIn {
 
     /// Step 5: settings, contacts, presence. What fails here is remarked; the sign-in stands.
     async fn settle<'a>(&self, reached: HomeReached<'a>) -> SignedIn<'a> {
-        let HomeReached { registered, home, registration } = reached;
+        let HomeReached { registered, home, registration, reached } = reached;
         let Registered { link, accepted, mechanism, cseq } = registered;
         let io = link.io();
         io.tell(Event::Began(Step::Settings));
@@ -368,7 +391,7 @@ impl SignIn {
         };
         let settled = provision::settle(&mut session, &me, self.appearance, &|event| io.tell(event)).await;
         io.tell(Event::Ended(Step::Settings, StepResult::Pass));
-        SignedIn { session, home, mechanism, accepted, settled }
+        SignedIn { session, home, mechanism, accepted, settled, reached }
     }
 }
 
@@ -376,6 +399,7 @@ struct HomeReached<'a> {
     registered: Registered<'a>,
     home: String,
     registration: Registration,
+    reached: Cached,
 }
 
 /// The REGISTERs with one server.
@@ -401,7 +425,7 @@ impl Round<'_> {
         let draft = self.next_register(link);
         link.send_unsigned(draft).await.map_err(|e| self.no_answer(&e))?;
         let first = self.response(link).await?;
-        let Some(offered) = self.challenges_of(&first)? else { return Ok(first) };
+        let Some(offered) = self.challenges_of(&first, link)? else { return Ok(first) };
         let names: Vec<&str> = offered.iter().map(|c| c.scheme.as_str()).collect();
         evidence(format!("{} offers {}", self.server, names.join(", ")));
         let (challenge, reason) = choose(self.server, &offered, &self.sign_in.choice).map_err(|f| refused(401, &f))?;
@@ -415,7 +439,7 @@ impl Round<'_> {
         draft.header("Authorization", first_leg(&challenge));
         link.send_unsigned(draft).await.map_err(|e| self.no_answer(&e))?;
         let second = self.response(link).await?;
-        let Some(legs) = self.challenges_of(&second)? else { return Ok(second) };
+        let Some(legs) = self.challenges_of(&second, link)? else { return Ok(second) };
         let token = legs.into_iter().find(|c| c.scheme == challenge.scheme && c.gssapi_data.is_some());
         let token = token.ok_or_else(|| self.refusal(&second))?;
 
@@ -425,7 +449,7 @@ impl Round<'_> {
         link.secure(association);
         link.send_signed(draft, Some(answer)).await.map_err(|e| self.no_answer(&e))?;
         let last = self.response(link).await?;
-        match self.challenges_of(&last)? {
+        match self.challenges_of(&last, link)? {
             None => {
                 evidence(format!("the final answer of {} carries a right signature", self.server));
                 Ok(last)
@@ -444,12 +468,13 @@ impl Round<'_> {
         link.response(&key, self.sign_in.response_limit).await.map_err(|error| self.no_answer(&error))
     }
 
-    /// The challenges of a 401; `None` when the answer is another one, which must not redirect before it is signed.
-    fn challenges_of(&self, bytes: &[u8]) -> Result<Option<Vec<Challenge>>, Stopped> {
+    /// The challenges of a 401; `None` when the answer is another one. Before there is an association nothing can be
+    /// signed, whatever its headers say; so such an answer must neither register nor redirect.
+    fn challenges_of(&self, bytes: &[u8], link: &Link<'_>) -> Result<Option<Vec<Challenge>>, Stopped> {
         let message = Message::parse(bytes).map_err(|error| self.no_answer(&error.into()))?;
         match message.status() {
             Some(401) => Ok(Some(challenges(&message))),
-            Some(code @ (301 | 200)) if message.header(sip::Name::AuthenticationInfo).is_none() => {
+            Some(code @ (301 | 200)) if !link.is_secured() => {
                 let server = self.server.to_owned();
                 let verdict = match code {
                     301 => RegisterFailure::Unauthenticated { server }.verdict(),
@@ -493,7 +518,7 @@ impl Round<'_> {
             LinkError::NotSip(_) | LinkError::Unreadable(_) => {
                 Failed::Here(Step::Authentication, RegisterFailure::NotSip { server, why }.verdict())
             }
-            LinkError::Stream(_) | LinkError::Unsignable(_) => {
+            LinkError::Stream(_) | LinkError::Flooded | LinkError::Unsignable(_) => {
                 Failed::Here(Step::Authentication, RegisterFailure::NoAnswer { server, why }.verdict())
             }
         };

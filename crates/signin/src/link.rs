@@ -23,6 +23,9 @@ pub enum LinkError {
     /// A message that cannot be read.
     #[error(transparent)]
     Unreadable(#[from] sip::ParseError),
+    /// Messages nobody waits for, more than will be kept.
+    #[error("it sends one message after another that nobody asked for")]
+    Flooded,
     /// An answer whose signature is missing or wrong.
     #[error(transparent)]
     Signature(#[from] SignatureError),
@@ -50,7 +53,13 @@ pub struct Link<'a> {
     association: Option<Association>,
     early: Vec<(Key, Vec<u8>)>,
     requests: VecDeque<Vec<u8>>,
+    /// Bytes in `early` and `requests`.
+    kept: usize,
 }
+
+/// Most bytes of messages kept until somebody asks for them. A contact list and the presence of all contacts, which
+/// servers send unasked, stay well below.
+const KEPT: usize = 8 * 1024 * 1024;
 
 impl<'a> Link<'a> {
     /// Takes an open connection over.
@@ -64,6 +73,7 @@ impl<'a> Link<'a> {
             association: None,
             early: Vec::new(),
             requests: VecDeque::new(),
+            kept: 0,
         }
     }
 
@@ -80,6 +90,11 @@ impl<'a> Link<'a> {
     /// From now on every message is signed and checked.
     pub fn secure(&mut self, association: Association) {
         self.association = Some(association);
+    }
+
+    /// Whether there is an association, so that every answer but a 401 was checked.
+    pub fn is_secured(&self) -> bool {
+        self.association.is_some()
     }
 
     /// Sends a message as it stands: before there is an association.
@@ -105,13 +120,16 @@ impl<'a> Link<'a> {
     /// Waits for the final response to a request; provisional ones are passed over.
     pub async fn response(&mut self, key: &Key, limit: Duration) -> Result<Vec<u8>, LinkError> {
         if let Some(place) = self.early.iter().position(|(k, _)| k == key) {
-            return Ok(self.early.remove(place).1);
+            let (_, bytes) = self.early.remove(place);
+            self.kept -= bytes.len();
+            return Ok(bytes);
         }
         let deadline = self.io.now().since_start + limit;
         loop {
             let bytes = self.next_message(deadline).await?;
             let message = Message::parse(&bytes)?;
             let Some(status) = message.status() else {
+                self.keep(bytes.len())?;
                 self.requests.push_back(bytes);
                 continue;
             };
@@ -126,13 +144,20 @@ impl<'a> Link<'a> {
             if got == *key {
                 return Ok(bytes);
             }
+            self.keep(bytes.len())?;
             self.early.push((got, bytes));
         }
+    }
+
+    fn keep(&mut self, length: usize) -> Result<(), LinkError> {
+        self.kept += length;
+        if self.kept > KEPT { Err(LinkError::Flooded) } else { Ok(()) }
     }
 
     /// A request of the server, one that arrived meanwhile or the next to arrive. Its signature is right.
     pub async fn next_request(&mut self, limit: Duration) -> Result<Vec<u8>, LinkError> {
         if let Some(bytes) = self.requests.pop_front() {
+            self.kept -= bytes.len();
             return self.checked_request(bytes);
         }
         let deadline = self.io.now().since_start + limit;

@@ -155,8 +155,16 @@ pub enum RegisterFailure {
         /// Who.
         server: String,
     },
+    /// A 301 that leads away from TLS.
+    #[error("{server} redirects to {to}, which is not reached over TLS")]
+    Insecure {
+        /// Who.
+        server: String,
+        /// The Contact.
+        to: String,
+    },
     /// Redirected to where we have been, or too often.
-    #[error("redirected in a circle: {}", .hops.join(" → "))]
+    #[error("redirected in a circle, or too often: {}", .hops.join(" → "))]
     Loop {
         /// Servers in the order they were visited.
         hops: Vec<String>,
@@ -211,6 +219,11 @@ impl RegisterFailure {
                 "redir-no-contact",
                 Certainty::Certain,
                 "look at the 301 in the ladder: a device on the way may have removed its Contact lines",
+            ),
+            RegisterFailure::Insecure { .. } => (
+                "redir-insecure",
+                Certainty::Certain,
+                "correct the transport of the home pool's listener in the topology; if it is right, somebody on the way wrote this redirect",
             ),
             RegisterFailure::Loop { .. } => (
                 "redir-loop",
@@ -290,10 +303,16 @@ fn meaning(code: u16, id: Option<u32>) -> (&'static str, Certainty, &'static str
 /// Where a 301 leads: best first.
 pub fn targets(server: &str, response: &Message<'_>) -> Result<Vec<super::message::RedirectTarget>, RegisterFailure> {
     let targets = redirect_targets(response);
-    if targets.is_empty() {
-        return Err(RegisterFailure::NoTarget { server: server.to_owned() });
+    if !targets.is_empty() {
+        return Ok(targets);
     }
-    Ok(targets)
+    let server = server.to_owned();
+    let contacts = response.all(Name::Contact).flat_map(sip::header::split_list);
+    let sip = |value: &&str| sip::NameAddr::parse(value).is_ok_and(|contact| contact.uri().is_ok());
+    Err(match contacts.into_iter().find(sip) {
+        Some(to) => RegisterFailure::Insecure { server, to: to.to_owned() },
+        None => RegisterFailure::NoTarget { server },
+    })
 }
 
 #[cfg(test)]
