@@ -244,6 +244,36 @@ fn questions_asked_at_once_may_come_in_another_order() {
     assert_eq!(replay.difference(), None);
 }
 
+/// Races `first` against `second`, and takes `second` later in any case. How far `second` got in the race is up to the
+/// scheduler; `eager` says whether it was asked at all.
+async fn race(io: &dyn Io, eager: bool) -> Vec<Duration> {
+    let ask = |name: &str| {
+        let (name, kind, limit) = (name.to_owned(), RecordKind::Address, SECOND);
+        io.perform(Operation::Resolve { name, kind, limit })
+    };
+    let second = eager.then(|| ask("second.test"));
+    ask("first.test").await;
+    let first_at = io.now().since_start;
+    drop(second);
+    ask("second.test").await;
+    vec![first_at, io.now().since_start]
+}
+
+#[test]
+fn the_scheduler_of_the_day_makes_no_difference() {
+    for (then, now) in [(false, false), (false, true), (true, false), (true, true)] {
+        let recorder = Recorder::new(World::default(), "alice@contoso.test", "signpost test");
+        let result = run(race(&recorder, then)).expect("the world answers everything");
+        assert_eq!(result, [Duration::from_millis(10), Duration::from_millis(21)]);
+        let record = recorder.finish();
+        let replay = Replay::new(record.clone());
+        assert_eq!(run(race(&replay, now)), Ok(result), "{then} {now}");
+        assert_eq!(replay.difference(), None, "{then} {now}");
+        assert!(replay.finished());
+        assert_eq!(replay.played(), record);
+    }
+}
+
 #[test]
 fn a_bound_stops_the_record_and_not_the_sign_in() {
     let recorder = Recorder::new(World::default(), "alice@contoso.test", "signpost test").bounded(1000);
