@@ -19,7 +19,7 @@ use signin::name::AccountName;
 use signin::provision::client::Appearance;
 use signin::report::SignInReport;
 use signin::secret::Password;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -69,7 +69,6 @@ const SCENES: [Scene; 7] = [
 pub(crate) async fn run(typed: Demo) -> Result<ExitCode> {
     let lab = Lab::start(&LabConfig::default()).await.map_err(|error| lab_verb::explained(&error))?;
     let style = Style { colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() };
-    let mut out = std::io::stdout();
     let (mut rows, mut documents) = (Vec::new(), Vec::new());
     let mut surprises = 0;
     for scene in &SCENES {
@@ -78,15 +77,15 @@ pub(crate) async fn run(typed: Demo) -> Result<ExitCode> {
         if typed.json {
             documents.push(document(scene, &outcome));
         } else {
-            out.write_all(act(scene, &outcome, &typed, style).as_bytes()).into_diagnostic()?;
+            show::print(&act(scene, &outcome, &typed, style))?;
         }
         rows.push((scene.title.to_owned(), outcome.report));
     }
     if typed.json {
         let text = serde_json::to_string_pretty(&json!({ "schema": signin::report::SCHEMA, "sign_ins": documents }));
-        writeln!(out, "{}", text.into_diagnostic()?).into_diagnostic()?;
+        show::print(&(text.into_diagnostic()? + "\n"))?;
     } else {
-        write!(out, "{}{}", show::table(&rows, style), fastest(&rows)).into_diagnostic()?;
+        show::print(&format!("{}{}", show::table(&rows, style), fastest(&rows)))?;
     }
     if surprises > 0 {
         return Err(miette!("{surprises} sign-ins of the demo did not end as they should; the verdicts above say why"));

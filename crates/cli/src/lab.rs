@@ -5,7 +5,6 @@ use ::lab::ready::Ready;
 use ::lab::{Lab, LabConfig, LabError};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use std::fmt::Write as _;
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -21,8 +20,7 @@ pub(crate) async fn run(typed: Typed) -> Result<ExitCode> {
     let ready = lab.ready();
     let json = serde_json::to_string_pretty(ready).into_diagnostic()?;
     let text = if typed.json { format!("{json}\n") } else { table(ready, typed.ready_file.as_deref()) };
-    let mut out = std::io::stdout();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).into_diagnostic()?;
+    crate::show::print(&text)?;
     if let Some(file) = &typed.ready_file {
         write_whole(file, &json)?;
     }

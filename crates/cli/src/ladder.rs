@@ -16,7 +16,7 @@ pub(crate) fn run(typed: &Ladder) -> Result<ExitCode> {
         .into_diagnostic()
         .wrap_err_with(|| format!("{} is not a record of a sign-in", typed.file.display()))?;
     let text = trace::ladder::text(&record, columns(typed.width));
-    std::io::stdout().write_all(text.as_bytes()).into_diagnostic()?;
+    crate::show::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,6 +2,18 @@
 
 use signin::report::{Certainty, Event, SignInReport, Step, StepReport, StepResult, Verdict};
 use std::fmt::Write;
+use std::io::Write as _;
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+pub(crate) fn print(text: &str) -> miette::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(miette::miette!("standard output cannot be written: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Colours and marks; without a terminal there are no colours.
 #[derive(Debug, Clone, Copy)]

@@ -3,8 +3,8 @@
 use crate::arguments::Signin;
 use crate::show::{self, Style};
 use crate::{attempt, cache, ladder, wish};
-use miette::{IntoDiagnostic, Result, WrapErr};
-use std::io::{IsTerminal, Write};
+use miette::{IntoDiagnostic, Result};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ pub(crate) async fn run(typed: Signin) -> Result<ExitCode> {
     if !typed.json {
         attempt.sockets.events = Arc::new(move |event| {
             if let Some(line) = show::live(&event, style) {
-                let _ = writeln!(std::io::stdout(), "{line}");
+                // What cannot be written now is told at the end.
+                let _ = show::print(&format!("{line}\n"));
             }
         });
     }
@@ -26,13 +27,11 @@ pub(crate) async fn run(typed: Signin) -> Result<ExitCode> {
     if let Some(file) = &typed.save {
         ladder::save(&record, file)?;
     }
-    let mut out = std::io::stdout().lock();
-    let written = if typed.json {
-        serde_json::to_writer_pretty(&mut out, &report).map_err(std::io::Error::from).and_then(|()| writeln!(out))
-    } else {
-        write!(out, "{}", conclusion(&typed, &report, &record, style))
+    let text = match typed.json {
+        true => serde_json::to_string_pretty(&report).into_diagnostic()? + "\n",
+        false => conclusion(&typed, &report, &record, style),
     };
-    written.into_diagnostic().wrap_err("the result cannot be written")?;
+    show::print(&text)?;
     Ok(exit_code(&report))
 }
 

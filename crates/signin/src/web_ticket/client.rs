@@ -78,7 +78,7 @@ pub enum TicketError {
     #[error("the ticket service {0} is not reached over TLS")]
     NotSecure(String),
     /// No answer.
-    #[error("the ticket service did not answer: {0}")]
+    #[error("no web ticket: {0}")]
     Web(#[from] Failure),
     /// The metadata request was refused.
     #[error("the metadata of the ticket service, {url}, answered {status}")]
