@@ -22,8 +22,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Replay {
     record: Record,
-    /// Questions that were given up, and where. Whether they are asked at all depends on the scheduler.
-    given_up: HashMap<u64, usize>,
+    /// Where each question ended or was given up.
+    endings: HashMap<u64, usize>,
     state: Mutex<State>,
 }
 
@@ -33,6 +33,8 @@ struct State {
     next: usize,
     /// Entries that were played, some of them ahead of `next`.
     played: Vec<bool>,
+    /// Questions before `next` that can still be asked: they were passed over, or given up ahead of their end.
+    open: Vec<usize>,
     /// Microseconds since the start.
     now: u64,
     /// Who waits for the outcome of which question.
@@ -61,14 +63,14 @@ impl fmt::Display for Difference {
 impl Replay {
     /// Gets ready to play a record.
     pub fn new(record: Record) -> Replay {
-        let given_up = record.entries.iter().enumerate().filter_map(|(at, entry)| match entry.what {
-            What::GaveUp { id } => Some((id, at)),
+        let endings = record.entries.iter().enumerate().filter_map(|(at, entry)| match entry.what {
+            What::Ended { id, .. } | What::GaveUp { id } => Some((id, at)),
             _ => None,
         });
-        let given_up = given_up.collect();
+        let endings = endings.collect();
         let played = vec![false; record.entries.len()];
-        let state = State { next: 0, played, now: 0, waiting: HashMap::new(), strays: Vec::new() };
-        let replay = Replay { record, given_up, state: Mutex::new(state) };
+        let state = State { next: 0, played, open: Vec::new(), now: 0, waiting: HashMap::new(), strays: Vec::new() };
+        let replay = Replay { record, endings, state: Mutex::new(state) };
         replay.advance(&mut replay.state());
         replay
     }
@@ -110,20 +112,22 @@ impl Replay {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Plays the first entry that fits and was not played: of those to come, and of the questions passed over that
-    /// were not given up yet where the record stands.
+    /// Plays the first entry that fits and was not played: of those to come, and of the questions passed over whose end
+    /// is still to come.
     fn play<T>(&self, fits: impl Fn(&What) -> Option<T>, stray: impl FnOnce() -> String) -> Option<(usize, T)> {
         let mut state = self.state();
-        let open = |what: &What| match what {
-            What::Asked { id, .. } => self.given_up.get(id).is_some_and(|until| *until >= state.next),
+        let State { next, played, open, .. } = &mut *state;
+        let ends_later = |at: &usize| match self.record.entries.get(*at).map(|entry| &entry.what) {
+            Some(What::Asked { id, .. }) => self.endings.get(id).is_none_or(|end| *end >= *next),
             _ => false,
         };
-        let possible = |at: usize, what: &What| !state.is_played(at) && (at >= state.next || open(what));
-        let mut entries = self.record.entries.iter().enumerate();
-        let fitting =
-            entries.find_map(|(at, e)| possible(at, &e.what).then(|| fits(&e.what).map(|t| (at, t))).flatten());
+        open.retain(ends_later);
+        let to_come = (*next..played.len()).filter(|at| !played[*at]);
+        let mut possible = open.iter().copied().chain(to_come);
+        let fitting = possible.find_map(|at| Some((at, fits(&self.record.entries.get(at)?.what)?)));
         match &fitting {
             Some((at, _)) => {
+                state.open.retain(|open| open != at);
                 state.mark(*at, true);
                 self.advance(&mut state);
             }
@@ -135,13 +139,19 @@ impl Replay {
         fitting
     }
 
+    /// Whether a question of the record was given up; then it need not be asked, as that depends on the scheduler.
+    fn was_given_up(&self, id: u64) -> bool {
+        let end = self.endings.get(&id).and_then(|at| self.record.entries.get(*at));
+        end.is_some_and(|entry| matches!(entry.what, What::GaveUp { .. }))
+    }
+
     /// Moves on over what was played and what need not be, and wakes who waits for the outcome that comes then.
     fn advance(&self, state: &mut State) {
         while let Some(entry) = self.record.entries.get(state.next) {
             let over = state.is_played(state.next)
                 || match &entry.what {
                     What::GaveUp { .. } | What::Full {} => true,
-                    What::Asked { id, .. } => self.given_up.contains_key(id),
+                    What::Asked { id, .. } => self.was_given_up(*id),
                     What::Ended { .. } | What::Random { .. } | What::Told(_) => false,
                 };
             if !over {
@@ -151,6 +161,9 @@ impl Replay {
                     waker.wake();
                 }
                 return;
+            }
+            if matches!(entry.what, What::Asked { .. }) && !state.is_played(state.next) {
+                state.open.push(state.next);
             }
             state.now = state.now.max(entry.t);
             state.next += 1;
@@ -239,15 +252,17 @@ impl Future for Played<'_> {
 }
 
 impl Drop for Played<'_> {
-    /// A question that was asked ahead of its time and given up again may still be asked at its time. One whose time has
-    /// come and whose outcome the record has must not be given up.
+    /// A question that is given up although the record has its outcome can be asked again: it may have come ahead of
+    /// its time. When it is not, the replay stops before that outcome.
     fn drop(&mut self) {
         let Some((at, given_up)) = self.question else { return };
         let mut state = self.replay.state();
         state.waiting.remove(&given_up);
-        if at >= state.next {
-            state.mark(at, false);
-        } else if !self.replay.given_up.contains_key(&given_up) {
+        state.mark(at, false);
+        if at < state.next {
+            state.open.push(at);
+        }
+        if !self.replay.was_given_up(given_up) {
             let next = state.next;
             state.strays.push((next, format!("gives up question {given_up}")));
         }
