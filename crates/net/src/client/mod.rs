@@ -180,9 +180,8 @@ impl Sockets {
         let Some(Stream::Plain(tcp)) = connection.take_stream().await else {
             return Err(TlsError::Failed("TLS was begun on a connection that is not plain TCP any more".to_owned()));
         };
-        let handshake = timeout(limit, self.tls.handshake(tcp, server_name));
         let (stream, session) = tokio::select! {
-            result = handshake => result.unwrap_or(Err(TlsError::Timeout))?,
+            result = self.tls.handshake(tcp, server_name, limit) => result?,
             () = connection.closed() => return Err(TlsError::Closed),
         };
         connection.put_stream(Stream::Tls(stream)).await;

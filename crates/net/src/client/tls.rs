@@ -14,6 +14,8 @@ use signin::io::{ChainError, TlsError, TlsSession};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::timeout;
 use tokio_openssl::SslStream;
 
 /// `SSL_OP_LEGACY_SERVER_CONNECT`: also reach servers older than RFC 5746 (2010).
@@ -61,17 +63,22 @@ impl Client {
         Ok(Client { context: builder.build() })
     }
 
-    /// One handshake, `server_name` sent as SNI unless it is an address (RFC 6066 §3).
+    /// One handshake, `server_name` sent as SNI unless it is an address (RFC 6066 §3). When the time is over, a server that
+    /// has not sent one byte is told apart from a slow one.
     pub(super) async fn handshake(
         &self,
         tcp: Tcp,
         server_name: &str,
+        limit: Duration,
     ) -> Result<(SslStream<Tcp>, TlsSession), TlsError> {
         let findings = Arc::<Mutex<Vec<ChainError>>>::default();
         let ssl = self.session(server_name, &findings).map_err(|error| TlsError::Failed(error.to_string()))?;
         let mut stream = SslStream::new(ssl, tcp).map_err(|error| TlsError::Failed(error.to_string()))?;
-        if let Err(error) = Pin::new(&mut stream).connect().await {
-            return Err(handshake_error(&error, stream.get_mut().first_bytes()));
+        match timeout(limit, Pin::new(&mut stream).connect()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(handshake_error(&error, stream.get_mut().first_bytes())),
+            Err(_) if stream.get_mut().first_bytes().is_empty() => return Err(TlsError::Silent),
+            Err(_) => return Err(TlsError::Timeout),
         }
         let chain_errors = std::mem::take(&mut *findings.lock().unwrap_or_else(PoisonError::into_inner));
         let session = describe(stream.ssl(), chain_errors);

@@ -261,10 +261,17 @@ async fn closing_and_silence_are_told_apart() {
         drop(stream);
     })
     .await;
+    let slow = server(|mut stream| async move {
+        stream.write_all(&[0x16, 0x03, 0x03]).await.expect("the client listens");
+        tokio::time::sleep(LONG).await;
+    })
+    .await;
     let sockets = sockets();
     let io: &dyn Io = &sockets;
-    let conn = connect(io, silent).await;
+    let conn = connect(io, slow).await;
     assert_eq!(io.start_tls(conn, NAME, SHORT).await, Err(TlsError::Timeout));
+    let conn = connect(io, silent).await;
+    assert_eq!(io.start_tls(conn, NAME, SHORT).await, Err(TlsError::Silent));
     assert_eq!(io.start_tls(conn, NAME, SHORT).await.map_err(|error| matches!(error, TlsError::Failed(_))), Err(true));
 }
 
