@@ -113,3 +113,32 @@ impl Answer {
 fn not_http(seen: &[u8]) -> ConnectError {
     ConnectError::Failed(format!("the proxy does not speak HTTP: it sent {:?}", super::tls::excerpt(seen)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_answer_without_reason_is_one() {
+        let answer = Answer::parse(b"HTTP/1.0 200\r\n\r\n").unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((answer.status, answer.reason.as_str()), (200, ""));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(head in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(answer) = Answer::parse(&head) {
+                prop_assert!((100..1000).contains(&answer.status));
+            }
+        }
+
+        #[test]
+        fn status_and_challenges_are_found(status in 100u16..1000, reason in "[ -~]{0,40}", scheme in "[A-Za-z]{1,9}") {
+            let head = format!("HTTP/1.1 {status} {reason}\r\nVia: p\r\nPROXY-authenticate:  {scheme}\r\n\r\n");
+            let answer = Answer::parse(head.as_bytes());
+            let answer = answer.map_err(|error| TestCaseError::fail(error.to_string()))?;
+            prop_assert_eq!((answer.status, answer.reason, answer.challenges), (status, reason, vec![scheme]));
+        }
+    }
+}

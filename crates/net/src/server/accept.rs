@@ -152,7 +152,10 @@ where
             },
             Some(_) = connections.join_next() => {}
             () = finished(&mut sweep) => sweep = None,
-            _ = seconds.tick(), if sweep.is_none() => sweep = tick(),
+            _ = seconds.tick(), if sweep.is_none() => {
+                census.tell_refused();
+                sweep = tick();
+            }
         }
     }
 }
@@ -166,7 +169,7 @@ async fn finished(sweep: &mut Option<Pending<'static, ()>>) {
 
 fn admit(census: &Arc<Census>, stream: TcpStream, remote: SocketAddr, stop: &Stop) -> Option<Visitor> {
     let Some(admission) = Census::admit(census, remote.ip()) else {
-        tracing::warn!(%remote, "closed at once: too many connections");
+        tracing::debug!(%remote, "closed at once: too many connections");
         return None;
     };
     // A peer that is gone already has no addresses any more.
@@ -184,6 +187,8 @@ struct Census {
 #[derive(Default)]
 struct Counts {
     total: usize,
+    /// Since it was last told.
+    refused: u64,
     per_address: HashMap<IpAddr, usize>,
 }
 
@@ -192,11 +197,20 @@ impl Census {
         let mut counts = census.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let here = counts.per_address.get(&address).copied().unwrap_or(0);
         if counts.total >= census.limits.connections || here >= census.limits.connections_per_address {
+            counts.refused += 1;
             return None;
         }
         counts.total += 1;
         counts.per_address.insert(address, here + 1);
         Some(Admission { census: census.clone(), address })
+    }
+
+    /// One line for all that were refused: a flood of connections must not become a flood of lines.
+    fn tell_refused(&self) {
+        let refused = std::mem::take(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner).refused);
+        if refused > 0 {
+            tracing::warn!(refused, "connections were closed at once: there are too many");
+        }
     }
 }
 

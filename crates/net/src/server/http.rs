@@ -26,6 +26,9 @@ use tokio::time::timeout;
 /// Most header lines of a request.
 const HEADER_LINES: usize = 128;
 
+/// hyper cannot do with less. Bytes.
+const SMALLEST_HEAD: usize = 8192;
+
 /// How much one HTTP connection may cost.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpLimits {
@@ -33,7 +36,7 @@ pub struct HttpLimits {
     pub listener: ListenerLimits,
     /// Longest body of a request. Bytes.
     pub body: usize,
-    /// Longest head of a request. Bytes, at least 8192.
+    /// Longest head of a request. Bytes; less than 8192 counts as 8192.
     pub head: usize,
     /// Longest time from one answer (or from the beginning) to the end of the next request's head. Clients of the time
     /// hang up after 60 s of silence themselves.
@@ -105,7 +108,7 @@ async fn converse(
         Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.idle)
-            .max_buf_size(limits.head)
+            .max_buf_size(limits.head.max(SMALLEST_HEAD))
             .max_headers(HEADER_LINES)
             .title_case_headers(true)
             .serve_connection(TokioIo::new(stream), service)
