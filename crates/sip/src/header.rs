@@ -146,17 +146,16 @@ impl<'a> Via<'a> {
     pub fn parse(value: &'a str) -> Result<Via<'a>, HeaderError> {
         let error = |why| HeaderError { header: "Via", why };
         let value = value.trim();
-        let space = value.find([' ', '\t']).ok_or(error("no sent-by"))?;
-        let mut protocol = value[..space].split('/').map(str::trim);
-        let (Some(name), Some(version), Some(transport), None) =
-            (protocol.next(), protocol.next(), protocol.next(), protocol.next())
-        else {
+        // White space may stand around both slashes: `SIP / 2.0 / TCP host`.
+        let mut parts = value.splitn(3, '/').map(str::trim);
+        let (Some(name), Some(version), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(error("the protocol is not SIP/2.0/transport"));
         };
+        let (transport, rest) = rest.split_once([' ', '\t']).ok_or(error("no sent-by"))?;
         if !name.eq_ignore_ascii_case("SIP") || version != "2.0" || transport.is_empty() {
             return Err(error("the protocol is not SIP/2.0/transport"));
         }
-        let rest = value[space..].trim_start();
+        let rest = rest.trim_start();
         let (sent_by, params) = rest.find(';').map_or((rest, ""), |at| rest.split_at(at));
         let (host, port) = crate::uri::host_and_port(sent_by.trim()).ok_or(error("sent-by is not host[:port]"))?;
         Ok(Via { transport, host, port, params: Params::after(params).ok_or(error("bad parameters"))? })
