@@ -17,4 +17,4 @@ bench:
 	cargo run --release --quiet -p bench -- $(if $(ONLY),--only $(ONLY))
 
 fuzz:
-	cd fuzz && cargo fuzz list
+	cd fuzz && for target in $$(cargo fuzz list); do RUSTC_BOOTSTRAP=1 cargo fuzz run $$target -- -max_total_time=30 || exit 1; done
