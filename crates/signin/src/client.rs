@@ -192,7 +192,7 @@ impl SignIn {
         first: &Candidate,
     ) -> Result<Box<HomeReached<'a>>, Failed> {
         let registration = self.new_registration(io);
-        let mut visited: Vec<String> = Vec::new();
+        let mut visited: Vec<Visited> = Vec::new();
         let mut choices = vec![Place::of(first)];
         let mut from: Option<String> = None;
         let mut redirects = 0;
@@ -223,7 +223,7 @@ impl SignIn {
                     io.tell(Event::Redirected { from: server.clone(), to: names });
                     redirects += 1;
                     if redirects > MAX_REDIRECTS {
-                        return Err(too_many(visited));
+                        return Err(too_many(&visited, None));
                     }
                     choices = to;
                     from = Some(server);
@@ -244,23 +244,29 @@ impl SignIn {
         io: &'a dyn Io,
         discovery: &Discovery,
         choices: &[Place],
-        visited: &mut Vec<String>,
+        visited: &mut Vec<Visited>,
         on_failure: Step,
     ) -> Result<(Place, Link<'a>), Failed> {
-        let fresh: Vec<&Place> = choices.iter().filter(|place| !visited.contains(&place.to_string())).collect();
+        let before = |place: &&Place| visited.iter().find(|v| v.place == place.to_string());
+        let fresh: Vec<&Place> = choices.iter().filter(|place| before(place).is_none()).collect();
         if fresh.is_empty() {
-            visited.extend(choices.first().map(ToString::to_string));
-            return Err(too_many(visited.clone()));
+            // Sent again to where nobody answered: that is what is wrong, and not the circle.
+            let dead = choices.iter().find_map(|place| before(&place)?.failure.clone());
+            return Err(match dead {
+                Some(verdict) => Failed::Everywhere(Step::Redirection, after_redirect(verdict)),
+                None => too_many(visited, choices.first()),
+            });
         }
         let mut first = None;
         for place in fresh {
-            visited.push(place.to_string());
+            visited.push(Visited { place: place.to_string(), failure: None });
             io.tell(Event::Began(Step::Connectivity));
             let hop = match self.hop(io, discovery, place).await {
                 Ok(hop) => hop,
                 Err(verdict) => {
                     io.tell(Event::Remark(Step::Connectivity, verdict.sentence.clone()));
                     io.tell(Event::Ended(Step::Connectivity, StepResult::Fail));
+                    note_failure(visited, &verdict);
                     first.get_or_insert(verdict);
                     continue;
                 }
@@ -275,6 +281,7 @@ impl SignIn {
                     let verdict = failure.verdict();
                     io.tell(Event::Remark(Step::Connectivity, verdict.sentence.clone()));
                     io.tell(Event::Ended(Step::Connectivity, StepResult::Fail));
+                    note_failure(visited, &verdict);
                     first.get_or_insert(verdict);
                 }
             }
@@ -530,7 +537,21 @@ fn refused(status: u16, failure: &AuthFailure) -> Stopped {
     Stopped { status, failed: Failed::Everywhere(Step::Authentication, failure.verdict()) }
 }
 
-fn too_many(hops: Vec<String>) -> Failed {
+/// A place that was tried in this walk, and why it did not open, if so.
+struct Visited {
+    place: String,
+    failure: Option<Verdict>,
+}
+
+fn note_failure(visited: &mut [Visited], verdict: &Verdict) {
+    if let Some(last) = visited.last_mut() {
+        last.failure = Some(verdict.clone());
+    }
+}
+
+/// `next` is where the last redirect leads, when that is known already.
+fn too_many(visited: &[Visited], next: Option<&Place>) -> Failed {
+    let hops = visited.iter().map(|v| v.place.clone()).chain(next.map(ToString::to_string)).collect();
     Failed::Everywhere(Step::Redirection, RegisterFailure::Loop { hops }.verdict())
 }
 
