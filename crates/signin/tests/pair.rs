@@ -1,0 +1,311 @@
+//! Both halves of a sign-in against each other, in memory and in virtual time. Transcripts read as a protocol expert
+//! would tell them: who to whom, what, and what proves it.
+
+mod phone;
+mod world;
+
+use phone::{Phone, sign_in};
+use signin::register::message::Deregistration;
+use signin::server::Settings;
+use std::time::Duration;
+use world::{Plan, World, aor};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// The lines that have to do with registrations.
+fn registrations(world: &World) -> Vec<String> {
+    let concerns =
+        |line: &String| ["REGISTER", "{offers", "CHALLENGE", "action", "301", "dereg"].iter().any(|w| line.contains(w));
+    world.transcript().into_iter().filter(concerns).collect()
+}
+
+#[test]
+fn three_registers_and_the_endpoint_is_in() {
+    let world = World::contoso();
+    let signed_in = world.run(sign_in("alice", "fe01").run(&world)).map_err(|verdict| verdict.sentence);
+    assert_eq!(signed_in.map(|s| (s.home, s.mechanism)), Ok(("fe01.contoso.test".to_owned(), "NTLM".to_owned())));
+    let transcript = world.transcript();
+    assert_eq!(
+        transcript[..6],
+        [
+            "alice → fe01  REGISTER  {no credentials}",
+            "alice ← fe01  401  {offers NTLM}",
+            "alice → fe01  REGISTER  {NTLM, empty token}",
+            "alice ← fe01  401  {NTLM CHALLENGE}",
+            "alice → fe01  REGISTER  {NTLM AUTHENTICATE, signed}",
+            "alice ← fe01  200 register-action=\"added\"  {signed}",
+        ]
+    );
+    assert!(transcript[6..].iter().all(|line| line.ends_with("{signed}")), "{transcript:#?}");
+    assert_eq!(world.at("fe01").counts(), (1, 1, 0, 1));
+}
+
+#[test]
+fn the_director_sends_home() {
+    let world = World::contoso();
+    let signed_in = world.run(sign_in("frank", "dir").run(&world)).map_err(|verdict| verdict.sentence);
+    assert_eq!(signed_in.map(|s| s.home), Ok("pool2.contoso.test".to_owned()));
+    assert_eq!(
+        registrations(&world)[4..],
+        [
+            "frank → dir  REGISTER  {NTLM AUTHENTICATE, signed}",
+            "frank ← dir  301 <sip:pool2.contoso.test:5061;transport=TLS>;q=0.7, <sip:pool1.contoso.test:5061;transport=TLS>;q=0.3  {signed}",
+            "frank → fe03  REGISTER  {no credentials}",
+            "frank ← fe03  401  {offers NTLM}",
+            "frank → fe03  REGISTER  {NTLM, empty token}",
+            "frank ← fe03  401  {NTLM CHALLENGE}",
+            "frank → fe03  REGISTER  {NTLM AUTHENTICATE, signed}",
+            "frank ← fe03  200 register-action=\"added\"  {signed}",
+        ]
+    );
+    assert_eq!(world.at("dir").counts(), (0, 0, 0, 0), "the Director keeps nothing of who it sent away");
+}
+
+#[test]
+fn a_home_that_does_not_open_leads_to_the_backup() {
+    let world = World::contoso();
+    world.kill("fe03");
+    let verdict = world.run(sign_in("frank", "dir").run(&world)).map(|s| s.home).expect_err("pool1 sends back");
+    // pool1 has not noticed that pool2 is down and sends frank there again. Not the circle is the fault.
+    assert_eq!(verdict.id, "redir-unreachable");
+    assert!(verdict.sentence.contains("pool2.contoso.test refuses connections"), "{}", verdict.sentence);
+    assert!(registrations(&world).iter().any(|line| line.starts_with("frank → fe01")), "the backup was asked");
+}
+
+#[test]
+fn refreshing_keeps_the_binding() {
+    let world = World::contoso();
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.register(), 200);
+    world.transcript();
+    world.pass(seconds(300));
+    assert_eq!(phone.refresh(None), 200);
+    assert_eq!(
+        world.transcript(),
+        ["alice → fe01  REGISTER  {signed}", "alice ← fe01  200 register-action=\"refreshed\"  {signed}"]
+    );
+    world.pass(seconds(350));
+    assert_eq!(world.at("fe01").counts().1, 1, "650 s after it was added, 350 s after it was refreshed");
+}
+
+#[test]
+fn what_is_not_refreshed_lapses_and_returns_as_fixed() {
+    let world = World::contoso();
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.register(), 200);
+    world.pass(seconds(300));
+    phone.keep_alive();
+    world.pass(seconds(299));
+    assert_eq!(world.at("fe01").counts(), (1, 1, 0, 1), "599 of 600 seconds");
+    world.pass(seconds(1));
+    assert_eq!(world.at("fe01").counts(), (0, 0, 0, 1), "the binding is gone, the association is not");
+    assert!(!world.is_open(phone.conn()), "a connection that carries nobody is closed");
+    phone.reconnect();
+    world.transcript();
+    assert_eq!(phone.refresh(None), 200, "the association is not bound to its connection");
+    assert_eq!(world.transcript()[1], "alice ← fe01  200 register-action=\"fixed\"  {signed}");
+}
+
+#[test]
+fn leaving_leaves_nothing() {
+    let world = World::contoso();
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.register(), 200);
+    assert_eq!(phone.refresh(Some(0)), 200);
+    assert_eq!(world.at("fe01").counts(), (0, 0, 0, 0));
+    assert_eq!(phone.refresh(None), 401, "the association ended with the registration");
+}
+
+#[test]
+fn a_disabled_user_is_told_and_put_out() {
+    let world = World::contoso();
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.register(), 200);
+    world.transcript();
+    let front_end = world.at("fe01");
+    assert_eq!(world.run(front_end.deregister(&aor("alice"), Deregistration::Rejected)), 1);
+    assert_eq!(world.transcript(), ["alice ← fe01  NOTIFY deregistered;event=rejected  {signed}"]);
+    let notify = phone.next_request().expect("its signature is right");
+    assert!(notify.contains("ms-diagnostics-public: 4141;"), "{notify}");
+    assert!(notify.contains("subscription-state: terminated;expires=0\r\n"), "{notify}");
+    assert_eq!(front_end.counts(), (0, 0, 0, 0));
+    assert_eq!(phone.refresh(None), 401, "whoever wants to come back proves himself anew");
+}
+
+#[test]
+fn the_oldest_endpoint_makes_room() {
+    let world = World::contoso();
+    let settings = Settings { endpoints_per_user: 2, ..Settings::default() };
+    world.server(Plan { settings, ..Plan::front_end("fe01", "pool1") });
+    let mut phones = ["0a", "0b", "0c"].map(|epid| Phone::new(&world, "alice", "fe01").epid(epid));
+    for phone in &mut phones {
+        assert_eq!(phone.register(), 200);
+    }
+    let transcript = registrations(&world);
+    assert_eq!(
+        transcript[transcript.len() - 2..],
+        [
+            "alice ← fe01  200 register-action=\"added\"  {signed}",
+            "alice ← fe01  NOTIFY deregistered;event=unregistered  {signed}",
+        ]
+    );
+    phones[0].next_request().expect("the oldest is told, signed with its own keys");
+    assert_eq!(world.at("fe01").counts(), (1, 2, 0, 2));
+}
+
+#[test]
+fn the_same_endpoint_on_a_new_connection_ends_the_old_one() {
+    let world = World::contoso();
+    let mut before = Phone::new(&world, "alice", "fe01");
+    assert_eq!(before.register(), 200);
+    let mut after = Phone::new(&world, "alice", "fe01");
+    world.transcript();
+    assert_eq!(after.register(), 200);
+    assert_eq!(
+        world.transcript()[5..],
+        [
+            "alice ← fe01  200 register-action=\"refreshed\"  {signed}",
+            "alice ← fe01  NOTIFY deregistered;event=unregistered  {signed}",
+        ]
+    );
+    before.next_request().expect("the old connection is told first");
+    assert!(!world.is_open(before.conn()) && world.is_open(after.conn()));
+    assert_eq!(world.at("fe01").counts().1, 1);
+    assert_eq!(after.refresh(None), 200);
+}
+
+#[test]
+fn silent_connections_are_closed_and_kept_alive_ones_are_not() {
+    let world = World::contoso();
+    let settings = Settings { default_expires: 7200, ..Settings::default() };
+    world.server(Plan { settings, ..Plan::front_end("fe01", "pool1") });
+    let mut silent = Phone::new(&world, "alice", "fe01").epid("51");
+    let mut alive = Phone::new(&world, "alice", "fe01").epid("a1");
+    assert_eq!((silent.register(), alive.register()), (200, 200));
+    for _ in 0..10 {
+        world.pass(seconds(300));
+        alive.keep_alive();
+        let expected = world.at("fe01").counts().1 == 2;
+        assert_eq!(world.is_open(silent.conn()), expected, "binding and connection end together");
+    }
+    assert!(!world.is_open(silent.conn()) && world.is_open(alive.conn()));
+    assert_eq!(world.at("fe01").counts().1, 1);
+}
+
+#[test]
+fn who_does_not_authenticate_is_closed_after_two_minutes() {
+    let world = World::contoso();
+    let mute = world.connect("fe01");
+    let mut chatty = Phone::new(&world, "alice", "fe01");
+    let mut begun = Phone::new(&world, "alice", "fe01");
+    assert_eq!(begun.first_two_legs(), 401);
+    for _ in 0..11 {
+        world.pass(seconds(10));
+        assert_eq!(chatty.without_credentials(), 401);
+    }
+    assert_eq!(world.at("fe01").counts().2, 0, "a handshake is forgotten after a minute");
+    world.pass(seconds(9));
+    assert!(world.is_open(mute) && world.is_open(chatty.conn()));
+    world.pass(seconds(2));
+    for conn in [mute, chatty.conn(), begun.conn()] {
+        assert!(!world.is_open(conn), "neither silence nor talk nor half a handshake keeps it open");
+    }
+}
+
+#[test]
+fn associations_end_and_are_renewed_on_the_same_connection() {
+    let world = World::contoso();
+    let settings = Settings { default_expires: 7200, ..Settings::default() };
+    world.server(Plan { settings, ..Plan::front_end("fe01", "pool1") });
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.register(), 200);
+    for _ in 0..100 {
+        world.pass(seconds(295));
+        assert_eq!(phone.refresh(None), 200);
+    }
+    world.pass(seconds(80));
+    assert_eq!(phone.refresh(None), 200, "8 h 13 min");
+    world.pass(seconds(121));
+    world.transcript();
+    assert_eq!(phone.refresh(None), 401, "8 h 15 min are over");
+    assert_eq!(world.at("fe01").counts().1, 1, "the endpoint is still bound");
+    assert_eq!(phone.register(), 200);
+    assert_eq!(world.transcript().last().expect("a line"), "alice ← fe01  200 register-action=\"refreshed\"  {signed}");
+    assert_eq!(world.at("fe01").counts(), (1, 1, 0, 1));
+}
+
+#[test]
+fn a_renewed_association_replaces_the_one_before() {
+    let world = World::contoso();
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.register(), 200);
+    let old = phone.take_association();
+    assert_eq!(phone.register(), 200);
+    assert_eq!(world.at("fe01").counts(), (1, 1, 0, 2), "the old one lives on for what is under way");
+    let new = phone.put_association(old);
+    assert_eq!(phone.refresh(None), 200);
+    world.pass(seconds(61));
+    assert_eq!(phone.refresh(None), 401);
+    phone.put_association(new);
+    assert_eq!(phone.refresh(None), 200);
+    assert_eq!(world.at("fe01").counts(), (1, 1, 0, 1));
+}
+
+#[test]
+fn nobody_acts_for_another_by_claiming_his_endpoint() {
+    let world = World::contoso();
+    world.user("mallory", Some("pool1"), None);
+    let mut alice = Phone::new(&world, "alice", "fe01");
+    assert_eq!(alice.register(), 200);
+    world.transcript();
+
+    // mallory proves who he is, and says that he is alice's own endpoint.
+    let mut mallory = Phone::new(&world, "alice", "fe01").account("mallory");
+    assert_eq!(mallory.register(), 403);
+    assert_eq!(world.transcript().last().expect("a line"), "alice ← fe01  403 4004  {signed}");
+    for event in ["vnd-microsoft-roaming-contacts", "vnd-microsoft-roaming-self"] {
+        assert_eq!(mallory.subscribe(event), 401, "what the refusal left is no association");
+        let mut mallory = Phone::new(&world, "alice", "fe01").account("mallory");
+        assert_eq!(mallory.subscribe(event), 403, "a SUBSCRIBE that completes the handshake is no way around");
+        assert_eq!(mallory.subscribe(event), 401);
+    }
+
+    world.pass(seconds(120));
+    assert_eq!(
+        world.at("fe01").counts(),
+        (1, 1, 0, 1),
+        "nothing is left of him, and alice's association was not replaced"
+    );
+    assert_eq!(alice.subscribe("vnd-microsoft-roaming-contacts"), 200);
+    assert_eq!(alice.refresh(None), 200);
+}
+
+#[test]
+fn an_endpoint_moved_away_leaves_nothing_behind() {
+    let world = World::contoso();
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.register(), 200);
+    world.user("alice", Some("pool2"), None);
+    world.transcript();
+    assert_eq!(phone.refresh(None), 301);
+    assert_eq!(world.transcript()[1], "alice ← fe01  301 <sip:pool2.contoso.test:5061;transport=TLS>;q=0.7  {signed}");
+    assert_eq!(world.at("fe01").counts(), (0, 0, 0, 0));
+    assert!(world.journal().last().is_some_and(|line| line.starts_with("fe01: ") && line.contains("alice")));
+}
+
+#[test]
+fn time_alone_changes_nothing_for_a_refreshed_endpoint() {
+    let world = World::contoso();
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.register(), 200);
+    let until = 4 * HOUR;
+    for _ in 0..until.as_secs() / 290 {
+        world.pass(seconds(290));
+        assert_eq!(phone.refresh(None), 200);
+    }
+    assert_eq!(world.at("fe01").counts(), (1, 1, 0, 1));
+}

@@ -1,0 +1,249 @@
+//! A client taken apart: each leg of a sign-in by itself, with any account behind any address, and its associations in
+//! the open.
+
+#![allow(dead_code)] // each test program uses its own part
+
+use crate::world::{World, aor, password};
+use mechanism::ntlm::Entropy;
+use signin::authenticate::association::Association;
+use signin::authenticate::client::{Choice, challenges, first_leg, last_leg};
+use signin::authenticate::message::Challenge;
+use signin::client::SignIn;
+use signin::connect::client::Limits as ConnectLimits;
+use signin::discover::AccessLocation;
+use signin::discover::client::{Ask, Manual};
+use signin::io::{ConnId, Io};
+use signin::log_on::LogOn;
+use signin::name::AccountName;
+use signin::provision::client::Appearance;
+use signin::register::client::Registration;
+use signin::secret::Password;
+use sip::framing::{Cut, Limits, cut};
+use sip::{Draft, Message};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const EPID: &str = "a0ae9e6cb0";
+
+/// A whole sign-in at a server known by hand.
+pub(crate) fn sign_in(name: &str, host: &str) -> SignIn {
+    let manual = Manual { host: format!("{host}.contoso.test"), port: None, view: AccessLocation::Internal };
+    SignIn {
+        aor: aor(name),
+        log_on: Some(log_on(name)),
+        choice: Choice::Auto,
+        epid: EPID.parse().expect("an epid"),
+        user_agent: "UCCAPI/16.0.0 Signpost".to_owned(),
+        discovery: Ask { manual: vec![manual], ..Ask::default() },
+        connect: ConnectLimits::default(),
+        proxy: None,
+        appearance: Appearance::default(),
+        response_limit: Duration::from_secs(10),
+    }
+}
+
+fn log_on(name: &str) -> LogOn {
+    LogOn {
+        account: AccountName::parse(&format!("CONTOSO\\{name}")),
+        password: Password::new(password(name)),
+        workstation: "TEST".to_owned(),
+    }
+}
+
+/// An endpoint that does one thing at a time.
+pub(crate) struct Phone {
+    world: World,
+    host: String,
+    conn: ConnId,
+    log_on: LogOn,
+    registration: Registration,
+    cseq: u32,
+    association: Option<Association>,
+    requests: VecDeque<String>,
+}
+
+impl Phone {
+    /// An endpoint of that user, connected and silent.
+    pub(crate) fn new(world: &World, name: &str, host: &str) -> Phone {
+        let mut random = [0; 24];
+        Io::fill_random(world, &mut random);
+        let epid = EPID.parse().expect("an epid");
+        Phone {
+            world: world.clone(),
+            host: host.to_owned(),
+            conn: world.connect(host),
+            log_on: log_on(name),
+            registration: Registration::new(aor(name), epid, "UCCAPI/16.0.0 Signpost".to_owned(), random),
+            cseq: 0,
+            association: None,
+            requests: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn epid(mut self, epid: &str) -> Phone {
+        let Registration { aor, user_agent, .. } = self.registration;
+        let mut random = [0; 24];
+        Io::fill_random(&self.world, &mut random);
+        self.registration = Registration::new(aor, epid.parse().expect("an epid"), user_agent, random);
+        self
+    }
+
+    /// Logs on as somebody else than the address says.
+    pub(crate) fn account(mut self, name: &str) -> Phone {
+        self.log_on = log_on(name);
+        self
+    }
+
+    pub(crate) fn conn(&self) -> ConnId {
+        self.conn
+    }
+
+    /// A new connection; the association stays.
+    pub(crate) fn reconnect(&mut self) {
+        self.conn = self.world.connect(&self.host);
+    }
+
+    pub(crate) fn keep_alive(&self) {
+        self.world.send(self.conn, b"\r\n\r\n").expect("open");
+    }
+
+    pub(crate) fn take_association(&mut self) -> Association {
+        self.association.take().expect("authenticated")
+    }
+
+    /// Goes on with another association; gives the one so far.
+    pub(crate) fn put_association(&mut self, association: Association) -> Association {
+        self.association.replace(association).expect("authenticated")
+    }
+
+    /// Authenticates with three REGISTERs; gives the last status.
+    pub(crate) fn register(&mut self) -> u16 {
+        self.authenticate(|phone| phone.register_draft(None))
+    }
+
+    /// A signed REGISTER.
+    pub(crate) fn refresh(&mut self, expires: Option<u32>) -> u16 {
+        let draft = self.register_draft(expires);
+        self.signed(draft)
+    }
+
+    /// A signed SUBSCRIBE, after a handshake made of SUBSCRIBEs when there is no association.
+    pub(crate) fn subscribe(&mut self, event: &str) -> u16 {
+        if self.association.is_some() {
+            let draft = self.subscribe_draft(event);
+            return self.signed(draft);
+        }
+        self.authenticate(|phone| phone.subscribe_draft(event))
+    }
+
+    /// A REGISTER that proves nothing.
+    pub(crate) fn without_credentials(&mut self) -> u16 {
+        let draft = self.register_draft(None);
+        self.exchange(draft).0
+    }
+
+    /// Stops after the CHALLENGE.
+    pub(crate) fn first_two_legs(&mut self) -> u16 {
+        self.challenge(&|phone| phone.register_draft(None)).map_or(401, |_| 401)
+    }
+
+    /// The next request of the server, when its signature is right.
+    pub(crate) fn next_request(&mut self) -> Option<String> {
+        self.read();
+        let text = self.requests.pop_front()?;
+        let message = Message::parse(text.as_bytes()).expect("a message");
+        self.association.as_mut()?.check_server(&message).ok()?;
+        Some(text)
+    }
+
+    fn authenticate(&mut self, draft: impl Fn(&mut Phone) -> Draft) -> u16 {
+        let Some(token) = self.challenge(&draft) else { return 0 };
+        let entropy = Entropy { client_challenge: [1; 8], session_key: [2; 16] };
+        let unix_seconds = Io::now(&self.world).unix_seconds;
+        let (mut association, answer) = last_leg(&self.host, &token, &self.log_on, &entropy, unix_seconds)
+            .expect("a challenge that can be answered");
+        let mut last = draft(self);
+        association.sign_as_client(&mut last, 0x0a0b_0c0d, Some(answer)).expect("signable");
+        let (code, text) = self.exchange(last);
+        if code != 401 {
+            let message = Message::parse(text.as_bytes()).expect("a message");
+            association.check_server(&message).expect("the server's signature is right");
+        }
+        self.association = Some(association);
+        code
+    }
+
+    fn challenge(&mut self, draft: &impl Fn(&mut Phone) -> Draft) -> Option<Challenge> {
+        let first = draft(self);
+        let offered = self.challenge_of(first)?;
+        let mut second = draft(self);
+        second.header("Authorization", first_leg(&offered));
+        self.challenge_of(second)
+    }
+
+    fn challenge_of(&mut self, draft: Draft) -> Option<Challenge> {
+        let (code, text) = self.exchange(draft);
+        assert_eq!(code, 401, "{text}");
+        challenges(&Message::parse(text.as_bytes()).expect("a message")).into_iter().next()
+    }
+
+    fn signed(&mut self, mut draft: Draft) -> u16 {
+        let association = self.association.as_mut().expect("authenticated");
+        association.sign_as_client(&mut draft, 0x0102_0304, None).expect("signable");
+        let (code, text) = self.exchange(draft);
+        if code != 401 {
+            let message = Message::parse(text.as_bytes()).expect("a message");
+            self.association.as_mut().expect("authenticated").check_server(&message).expect("signed by the server");
+        }
+        code
+    }
+
+    fn exchange(&mut self, draft: Draft) -> (u16, String) {
+        self.world.send(self.conn, &draft.finish()).expect("open");
+        let answer = self.read().expect("an answer");
+        (Message::parse(answer.as_bytes()).expect("a message").status().expect("a response"), answer)
+    }
+
+    /// The response that has arrived; requests are kept.
+    fn read(&mut self) -> Option<String> {
+        let text = self.world.read(self.conn);
+        let (mut rest, mut response) = (text.as_str(), None);
+        while let Ok(Cut::Message { length }) = cut(rest.as_bytes(), &Limits::default()) {
+            let (message, after) = rest.split_at(length);
+            match message.starts_with("SIP/2.0") {
+                true => response = Some(message.to_owned()),
+                false => self.requests.push_back(message.to_owned()),
+            }
+            rest = after;
+        }
+        response
+    }
+
+    fn register_draft(&mut self, expires: Option<u32>) -> Draft {
+        self.cseq += 1;
+        self.registration.request(self.cseq, local(), expires)
+    }
+
+    fn subscribe_draft(&mut self, event: &str) -> Draft {
+        self.cseq += 1;
+        let Registration { aor, epid, call_id, from_tag, instance, .. } = &self.registration;
+        let uri = aor.to_uri();
+        let mut draft = Draft::request("SUBSCRIBE", &uri);
+        draft
+            .header("Via", format_args!("SIP/2.0/TLS {}", local()))
+            .header("Max-Forwards", 70)
+            .header("From", format_args!("<{uri}>;tag={from_tag};epid={}", epid.as_str()))
+            .header("To", format_args!("<{uri}>"))
+            .header("Call-ID", format_args!("{call_id}-{event}"))
+            .header("CSeq", format_args!("{} SUBSCRIBE", self.cseq))
+            .header("Contact", format_args!("<sip:{}>;+sip.instance={}", local(), instance.to_parameter()))
+            .header("Event", event)
+            .header("Supported", "ms-piggyback-first-notify");
+        draft
+    }
+}
+
+fn local() -> SocketAddr {
+    SocketAddr::from(([198, 51, 100, 7], 50_001))
+}

@@ -1,0 +1,604 @@
+//! Clients and servers in one memory: no sockets, no runtime, and time that passes only when everybody waits.
+//!
+//! Bytes go from one half to the other as they are. Every message leaves a line in the transcript, and what a server
+//! sends can be altered on the way.
+
+#![allow(dead_code)] // each test program uses its own part
+
+use futures_util::FutureExt;
+use mechanism::ntlm::NtHash;
+use signin::authenticate::server::Settings as AuthSettings;
+use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
+use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
+use signin::io::{
+    Bytes, ConnId, ConnectError, Connected, DnsAnswer, Io, Now, Operation, Outcome, Pending, StreamError, Target,
+    TlsError, TlsSession,
+};
+use signin::journal::{Journal, ServerEvent};
+use signin::name::{AccountName, Aor};
+use signin::provision::contacts::{ContactChange, ContactList};
+use signin::provision::server::{Limits as ProvisionLimits, Live, Provision};
+use signin::register::server::{Here, Role};
+use signin::report::Event;
+use signin::server::{Foundations, FrontEnd, Neighbours, Settings};
+use signin::service::{SipService, Surroundings, Wire};
+use signin::topology::{HostPort, Liveness, Pool, Topology};
+use sip::framing::{Cut, Limits, cut};
+use sip::{Message, Name, NameAddr};
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn, ready};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+/// When every world begins: 2026-01-01.
+const EPOCH: i64 = 1_767_225_600;
+
+/// Everybody's password is made of the name.
+pub(crate) fn password(name: &str) -> String {
+    format!("{name}'s password")
+}
+
+/// An address in contoso.test.
+pub(crate) fn aor(name: &str) -> Aor {
+    format!("{name}@contoso.test").parse().expect("an address")
+}
+
+/// What alters a message that a server sends: from its text to another one.
+pub(crate) type Alter = Box<dyn Fn(&str) -> String + Send>;
+
+/// The world; clones are the same one.
+#[derive(Clone)]
+pub(crate) struct World(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    random: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    now: Duration,
+    timers: Vec<(Duration, Waker)>,
+    names: BTreeMap<String, Vec<IpAddr>>,
+    servers: BTreeMap<IpAddr, Arc<FrontEnd>>,
+    conns: BTreeMap<ConnId, Conn>,
+    users: BTreeMap<Aor, Arc<User>>,
+    transcript: Vec<String>,
+    journal: Vec<String>,
+    certificate: Vec<u8>,
+    alter: Option<Alter>,
+    /// Where nobody answers.
+    dead: Vec<String>,
+}
+
+struct Conn {
+    server: Arc<FrontEnd>,
+    sent: Vec<u8>,
+    inbox: Vec<u8>,
+    open: bool,
+}
+
+/// What a server of the world is told apart by.
+pub(crate) struct Plan {
+    pub(crate) host: &'static str,
+    pub(crate) role: Role,
+    pub(crate) topology: Topology,
+    pub(crate) settings: Settings,
+    pub(crate) change: fn(&mut AuthSettings),
+}
+
+impl Plan {
+    /// A Front End of the pool of that name.
+    pub(crate) fn front_end(host: &'static str, pool: &str) -> Plan {
+        Plan { role: Role::FrontEnd { pool: format!("{pool}.contoso.test") }, ..Plan::director(host) }
+    }
+
+    pub(crate) fn director(host: &'static str) -> Plan {
+        let topology = topology(&[("pool1", &["fe01"]), ("pool2", &["fe03"])]);
+        Plan { host, role: Role::Director, topology, settings: Settings::default(), change: |_| {} }
+    }
+}
+
+/// Pools and their Front Ends.
+pub(crate) fn topology(pools: &[(&str, &[&str])]) -> Topology {
+    let pool = |(name, front_ends): &(&str, &[&str])| Pool {
+        fqdn: format!("{name}.contoso.test"),
+        port: 5061,
+        front_ends: front_ends.iter().map(|host| format!("{host}.contoso.test")).collect(),
+        web: format!("web-{name}.contoso.test"),
+    };
+    Topology {
+        sip_domains: vec!["contoso.test".to_owned()],
+        pools: pools.iter().map(pool).collect(),
+        director: Some(HostPort { host: "dir.contoso.test".to_owned(), port: 5061 }),
+        edge: None,
+        external_web: None,
+    }
+}
+
+impl World {
+    /// Nobody and nothing.
+    pub(crate) fn empty() -> World {
+        let names = vec!["*.contoso.test".to_owned()];
+        let certificate = rcgen::generate_simple_self_signed(names).expect("a certificate").cert.der().to_vec();
+        let state = State { certificate, ..State::default() };
+        World(Arc::new(Shared { state: Mutex::new(state), random: AtomicU64::new(1) }))
+    }
+
+    /// alice of pool1, bob of pool2, frank of pool2 with backup pool1; `fe01`, `fe03` and a Director.
+    pub(crate) fn contoso() -> World {
+        let world = World::empty();
+        world.user("alice", Some("pool1"), None);
+        world.user("bob", Some("pool2"), None);
+        world.user("frank", Some("pool2"), Some("pool1"));
+        world.server(Plan::director("dir"));
+        world.server(Plan::front_end("fe01", "pool1"));
+        world.server(Plan::front_end("fe03", "pool2"));
+        world.alias("pool1", "fe01");
+        world.alias("pool2", "fe03");
+        world
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().expect("no test panics while it holds the lock")
+    }
+
+    pub(crate) fn user(&self, name: &str, home: Option<&str>, backup: Option<&str>) {
+        let pool = |name: &str| format!("{name}.contoso.test");
+        let user = User {
+            aor: aor(name),
+            display_name: name.to_owned(),
+            mail: None,
+            line: None,
+            home_pool: home.map(pool),
+            backup_pool: backup.map(pool),
+            enabled: true,
+            sip_enabled: true,
+            remote_access: true,
+            dial_plan: None,
+        };
+        self.state().users.insert(user.aor.clone(), Arc::new(user));
+    }
+
+    /// A server under its host name in contoso.test.
+    pub(crate) fn server(&self, plan: Plan) -> Arc<FrontEnd> {
+        self.server_with_users(plan, Arc::new(People(self.clone())))
+    }
+
+    /// A server that has a directory of its own.
+    pub(crate) fn server_with_users(&self, plan: Plan, directory: Arc<dyn Directory>) -> Arc<FrontEnd> {
+        let fqdn = format!("{}.contoso.test", plan.host);
+        let topology = Arc::new(plan.topology);
+        let surroundings: Arc<dyn Surroundings> = Arc::new(self.clone());
+        let own = HostPort { host: fqdn.clone(), port: 5061 };
+        let limits = ProvisionLimits::default();
+        let provision =
+            Provision::new(&own, directory.clone(), surroundings.clone(), topology.clone(), Live::new(), limits);
+        let here = Here { fqdn: fqdn.clone(), role: plan.role, topology, liveness: Liveness::default() };
+        let foundations = Foundations {
+            directory,
+            verifier: Arc::new(People(self.clone())),
+            surroundings,
+            wire: Arc::new(Cable(Arc::downgrade(&self.0))),
+            neighbours: Neighbours::default(),
+            journal: Arc::new(Book(Arc::downgrade(&self.0))),
+        };
+        let mut authentication = AuthSettings::new(&fqdn, "contoso.test");
+        (plan.change)(&mut authentication);
+        let server = Arc::new(FrontEnd::new(here, plan.settings, authentication, Arc::new(provision), foundations));
+        let mut state = self.state();
+        let address = IpAddr::from(Ipv4Addr::new(192, 0, 2, state.servers.len() as u8 + 1));
+        state.names.insert(fqdn, vec![address]);
+        state.servers.insert(address, server.clone());
+        server
+    }
+
+    /// Another name of a host.
+    pub(crate) fn alias(&self, name: &str, host: &str) {
+        let mut state = self.state();
+        let addresses = state.names[&format!("{host}.contoso.test")].clone();
+        state.names.insert(format!("{name}.contoso.test"), addresses);
+    }
+
+    /// From now on nobody listens there; the other servers do not know.
+    pub(crate) fn kill(&self, host: &str) {
+        self.state().dead.push(format!("{host}.contoso.test"));
+    }
+
+    /// Alters what servers send from now on.
+    pub(crate) fn alter(&self, alter: impl Fn(&str) -> String + Send + 'static) {
+        self.state().alter = Some(Box::new(alter));
+    }
+
+    /// The server of that host name.
+    pub(crate) fn at(&self, host: &str) -> Arc<FrontEnd> {
+        let state = self.state();
+        let address = state.names[&format!("{host}.contoso.test")][0];
+        state.servers[&address].clone()
+    }
+
+    /// What was said since the last call, a line for each message.
+    pub(crate) fn transcript(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().transcript)
+    }
+
+    /// What the servers told their journals since the last call.
+    pub(crate) fn journal(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().journal)
+    }
+
+    /// Whether the server has not closed a connection.
+    pub(crate) fn is_open(&self, conn: ConnId) -> bool {
+        self.state().conns[&conn].open
+    }
+
+    /// Lets time pass; every server may sweep each second.
+    pub(crate) fn pass(&self, time: Duration) {
+        let until = self.now_is() + time;
+        while self.now_is() < until {
+            let servers: Vec<Arc<FrontEnd>> = {
+                let mut state = self.state();
+                state.now = (state.now + Duration::from_secs(1)).min(until);
+                state.servers.values().cloned().collect()
+            };
+            for server in servers {
+                finish(server.tick());
+            }
+        }
+    }
+
+    fn now_is(&self) -> Duration {
+        self.state().now
+    }
+
+    /// Runs to the end; when nobody can go on, time passes up to the next limit.
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        let woken = Arc::new(Flag(AtomicBool::new(true)));
+        let waker = Waker::from(woken.clone());
+        let mut work = pin!(work);
+        loop {
+            while woken.0.swap(false, Ordering::SeqCst) {
+                if let Poll::Ready(done) = work.as_mut().poll(&mut Context::from_waker(&waker)) {
+                    return done;
+                }
+            }
+            let mut state = self.state();
+            let next = state.timers.iter().map(|(at, _)| *at).min().expect("somebody waits for something");
+            state.now = state.now.max(next);
+            let timers = std::mem::take(&mut state.timers);
+            drop(state);
+            timers.into_iter().for_each(|(_, waker)| waker.wake());
+        }
+    }
+
+    /// Opens a connection to a server by its host name, as its clients do.
+    pub(crate) fn connect(&self, host: &str) -> ConnId {
+        let address = self.state().names[&format!("{host}.contoso.test")][0];
+        self.open(SocketAddr::new(address, 5061)).expect("somebody listens").conn
+    }
+
+    fn open(&self, peer: SocketAddr) -> Result<Connected, ConnectError> {
+        let (conn, server, remote) = {
+            let mut state = self.state();
+            let server = state.servers.get(&peer.ip()).cloned().ok_or(ConnectError::Refused)?;
+            if state.dead.iter().any(|host| host == server.fqdn()) {
+                return Err(ConnectError::Refused);
+            }
+            let conn = ConnId(state.conns.len() as u64 + 1);
+            state.conns.insert(conn, Conn { server: server.clone(), sent: Vec::new(), inbox: Vec::new(), open: true });
+            (conn, server, SocketAddr::from(([198, 51, 100, 7], 50_000 + conn.0 as u16)))
+        };
+        server.opened(conn, remote, peer);
+        Ok(Connected { conn, local: remote, peer })
+    }
+
+    /// Gives a server bytes; it answers at once.
+    pub(crate) fn send(&self, conn: ConnId, bytes: &[u8]) -> Result<(), StreamError> {
+        {
+            let mut state = self.state();
+            let conn = state.conns.get_mut(&conn).ok_or(StreamError::Closed)?;
+            if !conn.open {
+                return Err(StreamError::Closed);
+            }
+            conn.sent.extend_from_slice(bytes);
+        }
+        loop {
+            let (server, message) = {
+                let mut state = self.state();
+                let conn = state.conns.get_mut(&conn).ok_or(StreamError::Closed)?;
+                match cut(&conn.sent, &Limits::default()) {
+                    Ok(Cut::Message { length }) => {
+                        (conn.server.clone(), Some(conn.sent.drain(..length).collect::<Vec<u8>>()))
+                    }
+                    Ok(Cut::KeepAlive { length }) => {
+                        conn.sent.drain(..length);
+                        (conn.server.clone(), None)
+                    }
+                    Ok(Cut::Incomplete) => return Ok(()),
+                    Err(error) => panic!("the test writes messages: {error}"),
+                }
+            };
+            match message {
+                Some(message) => {
+                    self.note(server.fqdn(), &message, true);
+                    finish(server.received(conn, &message));
+                }
+                None => server.kept_alive(conn),
+            }
+        }
+    }
+
+    /// What the server has sent and nobody has read.
+    pub(crate) fn read(&self, conn: ConnId) -> String {
+        let bytes = self.state().conns.get_mut(&conn).map(|conn| std::mem::take(&mut conn.inbox));
+        String::from_utf8(bytes.unwrap_or_default()).expect("text")
+    }
+
+    /// Sends a message and reads what comes at once.
+    pub(crate) fn ask(&self, conn: ConnId, bytes: &[u8]) -> String {
+        self.send(conn, bytes).expect("open");
+        self.read(conn)
+    }
+
+    /// The client hangs up.
+    pub(crate) fn hang_up(&self, conn: ConnId) {
+        let server = {
+            let mut state = self.state();
+            let conn = state.conns.get_mut(&conn).expect("it was opened");
+            std::mem::take(&mut conn.open).then(|| conn.server.clone())
+        };
+        if let Some(server) = server {
+            finish(server.closed(conn));
+        }
+    }
+
+    fn note(&self, fqdn: &str, bytes: &[u8], to_server: bool) {
+        let message = Message::parse(bytes).expect("a message");
+        let server = fqdn.split('.').next().unwrap_or_default();
+        let line = line(&message, server, to_server);
+        self.state().transcript.push(line);
+    }
+
+    async fn receive(&self, conn: ConnId, limit: Duration) -> Result<Bytes, StreamError> {
+        let deadline = self.now_is() + limit;
+        poll_fn(|context| {
+            let mut state = self.state();
+            let now = state.now;
+            let Some(conn) = state.conns.get_mut(&conn) else { return Poll::Ready(Err(StreamError::Closed)) };
+            if !conn.inbox.is_empty() {
+                return Poll::Ready(Ok(Bytes(std::mem::take(&mut conn.inbox))));
+            }
+            if !conn.open {
+                return Poll::Ready(Err(StreamError::Closed));
+            }
+            if now >= deadline {
+                return Poll::Ready(Err(StreamError::Timeout));
+            }
+            state.timers.push((deadline, context.waker().clone()));
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn wait(&self, time: Duration) {
+        let until = self.now_is() + time;
+        poll_fn(|context| {
+            let mut state = self.state();
+            if state.now >= until {
+                return Poll::Ready(());
+            }
+            state.timers.push((until, context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
+    async fn carry_out(self, operation: Operation) -> Outcome {
+        match operation {
+            Operation::Resolve { name, .. } => {
+                let addresses = self.state().names.get(&name).cloned();
+                Outcome::Resolved(match addresses {
+                    Some(addresses) => DnsAnswer::Addresses { addresses, aliases: Vec::new() },
+                    None => DnsAnswer::NxDomain,
+                })
+            }
+            Operation::Connect { target: Target::Direct(peer), .. } => Outcome::Connected(self.open(peer)),
+            Operation::Connect { .. } => Outcome::Connected(Err(ConnectError::Unreachable)),
+            Operation::StartTls { .. } => Outcome::Secured(self.secure()),
+            Operation::Send { conn, bytes } => Outcome::Sent(self.send(conn, &bytes)),
+            Operation::Receive { conn, limit } => Outcome::Received(self.receive(conn, limit).await),
+            Operation::Exchange { .. } => panic!("no web services here"),
+            Operation::Close { conn } => {
+                self.hang_up(conn);
+                Outcome::Done
+            }
+            Operation::Wait { time } => {
+                self.wait(time).await;
+                Outcome::Done
+            }
+        }
+    }
+
+    fn secure(&self) -> Result<TlsSession, TlsError> {
+        Ok(TlsSession {
+            version: "TLSv1.3".to_owned(),
+            cipher: "TLS_AES_256_GCM_SHA384".to_owned(),
+            bits: 256,
+            chain: vec![self.state().certificate.clone()],
+            chain_errors: Vec::new(),
+            resumed: false,
+        })
+    }
+}
+
+fn finish(work: Option<Pending<'static, ()>>) {
+    if let Some(work) = work {
+        work.now_or_never().expect("memory answers at once");
+    }
+}
+
+impl Io for World {
+    fn perform(&self, operation: Operation) -> Pending<'_, Outcome> {
+        Box::pin(self.clone().carry_out(operation))
+    }
+
+    fn now(&self) -> Now {
+        let since_start = self.now_is();
+        Now { since_start, unix_seconds: EPOCH + since_start.as_secs() as i64 }
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) {
+        for byte in bytes {
+            *byte = (self.0.random.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9) >> 16) as u8;
+        }
+    }
+
+    fn tell(&self, _event: Event) {}
+}
+
+impl Surroundings for World {
+    fn now(&self) -> Now {
+        Io::now(self)
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) {
+        Io::fill_random(self, bytes);
+    }
+}
+
+/// What servers write to.
+struct Cable(Weak<Shared>);
+
+impl Wire for Cable {
+    fn send(&self, conn: ConnId, bytes: Vec<u8>) {
+        let Some(world) = self.0.upgrade().map(World) else { return };
+        let (server, bytes) = {
+            let mut state = world.state();
+            let bytes = match &state.alter {
+                Some(alter) => alter(std::str::from_utf8(&bytes).expect("text")).into_bytes(),
+                None => bytes,
+            };
+            let Some(conn) = state.conns.get_mut(&conn).filter(|conn| conn.open) else { return };
+            conn.inbox.extend_from_slice(&bytes);
+            (conn.server.clone(), bytes)
+        };
+        world.note(server.fqdn(), &bytes, false);
+    }
+
+    fn close(&self, conn: ConnId) {
+        if let Some(world) = self.0.upgrade().map(World) {
+            world.hang_up(conn);
+        }
+    }
+}
+
+struct Book(Weak<Shared>);
+
+impl Journal for Book {
+    fn note(&self, fqdn: &str, event: &ServerEvent) {
+        if let Some(world) = self.0.upgrade().map(World) {
+            let server = fqdn.split('.').next().unwrap_or_default();
+            world.state().journal.push(format!("{server}: {event}"));
+        }
+    }
+}
+
+/// The world's users: as the directory has them, and with their passwords.
+pub(crate) struct People(pub(crate) World);
+
+impl Directory for People {
+    fn user(&self, aor: &Aor) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>> {
+        Box::pin(ready(Ok(self.0.state().users.get(aor).cloned())))
+    }
+
+    fn user_of_account(&self, account: &AccountName) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>> {
+        Box::pin(ready(Ok(self.0.state().users.get(&aor(&account.user)).cloned())))
+    }
+
+    fn contacts(&self, _: &Aor) -> Pending<'_, Result<ContactList, DirectoryError>> {
+        Box::pin(ready(Ok(ContactList::empty())))
+    }
+
+    fn change_contacts(&self, _: &Aor, _: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>> {
+        Box::pin(ready(Err(ChangeError::Invalid("lists do not change here".to_owned()))))
+    }
+
+    fn policy(&self, _: &Aor, _: &str) -> Pending<'_, Result<Properties, DirectoryError>> {
+        Box::pin(ready(Ok(Properties::new())))
+    }
+
+    fn dial_plan(&self, _: Option<&str>) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>> {
+        Box::pin(ready(Ok(None)))
+    }
+}
+
+impl NtlmVerifier for People {
+    fn verify(&self, question: NtlmQuestion) -> Pending<'_, Result<NtlmProof, Refusal>> {
+        let AccountName { domain, user } = &question.account;
+        let proof = NtHash::of_password(&password(user))
+            .session_base_key(user, domain, &question.server_challenge, &question.nt_response)
+            .map(|session_base_key| NtlmProof { account: question.account.clone(), session_base_key });
+        Box::pin(ready(proof.map_err(|_| Refusal::Credentials { why: "wrong password".to_owned() })))
+    }
+}
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// One line of the transcript.
+fn line(message: &Message<'_>, server: &str, to_server: bool) -> String {
+    let from_server_request = message.method().is_some() && !to_server;
+    let whose = if from_server_request { Name::To } else { Name::From };
+    let address = message.header(whose).and_then(|value| NameAddr::parse(value).ok());
+    let client = address.and_then(|a| Aor::from_uri(a.uri).ok()).map_or("?".to_owned(), |aor| aor.user().to_owned());
+    let arrow = if to_server { "→" } else { "←" };
+    format!("{client} {arrow} {server}  {}  {{{}}}", what(message), proof(message))
+}
+
+/// Method or status, and what matters about it.
+fn what(message: &Message<'_>) -> String {
+    let event = message.header(Name::Event).map_or(String::new(), |event| format!(" {event}"));
+    if let Some(method) = message.method() {
+        return match (method, message.header(Name::Expires)) {
+            ("REGISTER", Some(expires)) => format!("REGISTER expires={expires}"),
+            ("REGISTER", None) => "REGISTER".to_owned(),
+            ("NOTIFY", _) if event == " registration-notify" => {
+                format!("NOTIFY {}", String::from_utf8_lossy(message.body()))
+            }
+            _ => format!("{method}{event}"),
+        };
+    }
+    let code = message.status().unwrap_or(0);
+    let contacts: Vec<&str> = message.all(Name::Contact).collect();
+    let diagnostics = signin::reply::diagnostics(message).0.map_or(String::new(), |id| format!(" {id}"));
+    match (code, message.named("presence-state")) {
+        (200, Some(state)) => format!("200 {state}"),
+        (301, _) => format!("301 {}", contacts.join(", ")),
+        _ => format!("{code}{diagnostics}"),
+    }
+}
+
+/// What a message proves itself with.
+fn proof(message: &Message<'_>) -> &'static str {
+    let challenge = message.header(Name::WwwAuthenticate).map(|value| value.contains("gssapi-data"));
+    let credentials = message.header(Name::Authorization);
+    match (message.status(), challenge, credentials) {
+        (Some(_), Some(true), _) => "NTLM CHALLENGE",
+        (Some(_), Some(false), _) => "offers NTLM",
+        (None, _, Some(value)) if value.contains("gssapi-data=\"\"") => "NTLM, empty token",
+        (None, _, Some(value)) if value.contains("gssapi-data") => "NTLM AUTHENTICATE, signed",
+        (None, _, Some(_)) => "signed",
+        _ if message.header(Name::AuthenticationInfo).is_some() => "signed",
+        (None, _, None) => "no credentials",
+        _ => "unsigned",
+    }
+}
