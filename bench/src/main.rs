@@ -1,1 +1,95 @@
-fn main() {}
+//! The figures this project promises, measured: `cargo run --release -p bench -- [--only P6]`.
+//!
+//! One line per figure: id, name, value, unit, goal, what the machine itself could do in the same run (the ceiling),
+//! and whether the goal holds. The same goes to `target/bench.json`. The exit status is 1 when a goal is missed.
+//!
+//! A figure is one file with a `measure` function, listed in [`FIGURES`].
+
+mod figure;
+mod p6;
+
+use figure::Figure;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Every figure there is: id, and what measures it.
+const FIGURES: &[(&str, fn() -> Figure)] = &[("P6", p6::measure)];
+
+/// Version of the form of `bench.json`; it goes up when a reader would have to change.
+const SCHEMA: u32 = 1;
+
+fn main() -> ExitCode {
+    let chosen = match chosen(std::env::args().skip(1)) {
+        Ok(chosen) => chosen,
+        Err(complaint) => return complain(&complaint),
+    };
+    if cfg!(debug_assertions) {
+        return complain("these figures mean nothing without --release");
+    }
+    let measured: Vec<Figure> = chosen
+        .into_iter()
+        .map(|measure| {
+            let figure = measure();
+            print(&figure);
+            figure
+        })
+        .collect();
+    if let Err(error) = write(&measured) {
+        return complain(&format!("target/bench.json cannot be written: {error}"));
+    }
+    if measured.iter().all(Figure::holds) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The figures asked for: all of them, or the one after `--only`.
+fn chosen(mut arguments: impl Iterator<Item = String>) -> Result<Vec<fn() -> Figure>, String> {
+    let usage = "usage: bench [--only ID]";
+    let wanted = match (arguments.next(), arguments.next(), arguments.next()) {
+        (None, ..) => return Ok(FIGURES.iter().map(|(_, measure)| *measure).collect()),
+        (Some(only), Some(id), None) if only == "--only" => id,
+        _ => return Err(usage.to_owned()),
+    };
+    match FIGURES.iter().find(|(id, _)| id.eq_ignore_ascii_case(&wanted)) {
+        Some((_, measure)) => Ok(vec![*measure]),
+        None => {
+            let known: Vec<_> = FIGURES.iter().map(|(id, _)| *id).collect();
+            Err(format!("there is no figure {wanted}; there is {}", known.join(", ")))
+        }
+    }
+}
+
+#[allow(clippy::print_stdout)] // the lines are what this program is for
+fn print(figure: &Figure) {
+    println!("{figure}");
+}
+
+#[allow(clippy::print_stderr)] // the only other thing it has to say
+fn complain(complaint: &str) -> ExitCode {
+    eprintln!("bench: {complaint}");
+    ExitCode::from(2)
+}
+
+fn write(measured: &[Figure]) -> std::io::Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+    std::fs::create_dir_all(&folder)?;
+    let figures: Vec<_> = measured.iter().map(Figure::to_json).collect();
+    let document = serde_json::json!({ "schema": SCHEMA, "figures": figures });
+    std::fs::write(folder.join("bench.json"), format!("{document:#}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(arguments: &[&str]) -> Result<usize, String> {
+        chosen(arguments.iter().map(|a| (*a).to_owned())).map(|figures| figures.len())
+    }
+
+    #[test]
+    fn all_or_one_or_a_complaint() {
+        assert_eq!(asked(&[]), Ok(FIGURES.len()));
+        assert_eq!(asked(&["--only", "p6"]), Ok(1));
+        assert!(asked(&["--only", "P99"]).is_err_and(|e| e.contains("P99")));
+        assert!(asked(&["--all"]).is_err());
+        assert!(asked(&["--only", "P6", "P7"]).is_err());
+    }
+}

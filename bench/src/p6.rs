@@ -1,0 +1,153 @@
+//! P6: a 911-byte REGISTER, parsed into what the registrar needs.
+
+use crate::figure::{Figure, Goal, nanoseconds};
+use sip::{CSeq, Message, Name, NameAddr, header};
+use std::hint::black_box;
+
+/// A refresh as Skype for Business 2016 writes it: 18 headers, 911 bytes.
+const REGISTER: &str = "REGISTER sip:contoso.test SIP/2.0\r\n\
+Via: SIP/2.0/TLS 192.0.2.10:50230\r\n\
+Max-Forwards: 70\r\n\
+From: <sip:alice@contoso.test>;tag=8a2f1c44d;epid=0f12ab34cd\r\n\
+To: <sip:alice@contoso.test>\r\n\
+Call-ID: 5f0c3d6a8b1e4c7d9a2b3c4d5e6f7081\r\n\
+CSeq: 3 REGISTER\r\n\
+Contact: <sip:192.0.2.10:50230;transport=tls;ms-opaque=d3a1f0c2>;methods=\"INVITE, INFO, BYE, CANCEL, NOTIFY, ACK\";proxy=replace;+sip.instance=\"<urn:uuid:4B1682A8-F968-5701-83FC-7C6741DC6697>\"\r\n\
+User-Agent: UCCAPI/16.0.4266 OC/16.0.4266 (Skype)\r\n\
+Authorization: NTLM qop=\"auth\", realm=\"SIP Communications Service\", opaque=\"4A1F3C77\", targetname=\"fe01.contoso.test\", crand=\"8f3c1a02\", cnum=\"7\", response=\"0100000062653734663fb3bd64000000\", version=4\r\n\
+Supported: gruu-10, adhoclist\r\n\
+Supported: msrtc-event-categories\r\n\
+Supported: ms-forking\r\n\
+ms-keep-alive: UAC;hop-hop=yes\r\n\
+Event: registration\r\n\
+Expires: 600\r\n\
+ms-subnet: 192.0.2.0\r\n\
+Allow-Events: presence\r\n\
+Content-Length: 0\r\n\r\n";
+
+/// What a registrar acts on.
+#[derive(Debug, PartialEq, Eq)]
+struct Registration<'a> {
+    from: (&'a str, &'a str, &'a str),
+    to: (&'a str, Option<&'a str>),
+    call_id: &'a str,
+    cseq: CSeq<'a>,
+    contact: &'a str,
+    proxy: &'a str,
+    instance: &'a str,
+    expires: u32,
+    event: &'a str,
+    extensions: Extensions,
+    keep_alive: &'a str,
+    authorization: &'a str,
+}
+
+/// The `Supported` tokens that change what a registrar does.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Extensions {
+    gruu: bool,
+    adhoclist: bool,
+    event_categories: bool,
+    forking: bool,
+}
+
+/// Measures it.
+pub(crate) fn measure() -> Figure {
+    let bytes = REGISTER.as_bytes();
+    let measured = nanoseconds(|| {
+        let message = Message::parse(black_box(bytes)).expect("a message");
+        black_box(read(&message).expect("a registration"));
+    });
+    let head_end = nanoseconds(|| {
+        black_box(memchr::memmem::find(black_box(bytes), b"\r\n\r\n"));
+    });
+    let line_ends = nanoseconds(|| {
+        black_box(memchr::memchr_iter(b'\n', black_box(bytes)).fold(0, |sum, at| sum + at));
+    });
+    Figure {
+        id: "P6",
+        name: "911-byte REGISTER into what the registrar needs",
+        measured,
+        unit: "ns",
+        goal: Goal::AtMost(500.0),
+        ceilings: vec![("finding the empty line", head_end.median), ("line ends only", line_ends.median)],
+    }
+}
+
+fn read<'a>(message: &Message<'a>) -> Option<Registration<'a>> {
+    let from = NameAddr::parse(message.header(Name::From)?).ok()?;
+    let (mut tag, mut epid) = ("", "");
+    for (name, value) in from.params.iter() {
+        match name {
+            name if name.eq_ignore_ascii_case("tag") => tag = value?,
+            name if name.eq_ignore_ascii_case("epid") => epid = value?,
+            _ => {}
+        }
+    }
+    let to = NameAddr::parse(message.header(Name::To)?).ok()?;
+    let contact = NameAddr::parse(header::split_list(message.header(Name::Contact)?).next()?).ok()?;
+    let (mut proxy, mut instance) = ("", "");
+    for (name, value) in contact.params.iter() {
+        match name {
+            name if name.eq_ignore_ascii_case("proxy") => proxy = value?,
+            name if name.eq_ignore_ascii_case("+sip.instance") => instance = header::unquoted(value?),
+            _ => {}
+        }
+    }
+    Some(Registration {
+        from: (from.uri, tag, epid),
+        to: (to.uri, to.params.get("tag")),
+        call_id: message.header(Name::CallId)?,
+        cseq: CSeq::parse(message.header(Name::CSeq)?).ok()?,
+        contact: contact.uri,
+        proxy,
+        instance,
+        expires: message.header(Name::Expires)?.parse().ok()?,
+        event: message.header(Name::Event)?,
+        extensions: extensions(message),
+        keep_alive: message.named("ms-keep-alive")?,
+        authorization: message.header(Name::Authorization)?,
+    })
+}
+
+fn extensions(message: &Message<'_>) -> Extensions {
+    let mut found = Extensions::default();
+    for token in message.all(Name::Supported).flat_map(header::split_list) {
+        match token {
+            token if token.eq_ignore_ascii_case("gruu-10") => found.gruu = true,
+            token if token.eq_ignore_ascii_case("adhoclist") => found.adhoclist = true,
+            token if token.eq_ignore_ascii_case("msrtc-event-categories") => found.event_categories = true,
+            token if token.eq_ignore_ascii_case("ms-forking") => found.forking = true,
+            _ => {}
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_is_what_it_is_said_to_be() {
+        assert_eq!(REGISTER.len(), 911);
+        assert_eq!(Message::parse(REGISTER.as_bytes()).expect("a message").headers().len(), 18);
+    }
+
+    #[test]
+    fn what_is_measured_is_the_whole_reading() {
+        let message = Message::parse(REGISTER.as_bytes()).expect("a message");
+        let read = read(&message).expect("a registration");
+        assert_eq!(read.from, ("sip:alice@contoso.test", "8a2f1c44d", "0f12ab34cd"));
+        assert_eq!(read.to, ("sip:alice@contoso.test", None));
+        assert_eq!(read.call_id, "5f0c3d6a8b1e4c7d9a2b3c4d5e6f7081");
+        assert_eq!(read.cseq, CSeq { number: 3, method: "REGISTER" });
+        assert_eq!(read.contact, "sip:192.0.2.10:50230;transport=tls;ms-opaque=d3a1f0c2");
+        assert_eq!(read.proxy, "replace");
+        assert_eq!(read.instance, "<urn:uuid:4B1682A8-F968-5701-83FC-7C6741DC6697>");
+        assert_eq!((read.expires, read.event, read.keep_alive), (600, "registration", "UAC;hop-hop=yes"));
+        let all = Extensions { gruu: true, adhoclist: true, event_categories: true, forking: true };
+        assert_eq!(read.extensions, all);
+        assert!(read.authorization.starts_with("NTLM ") && read.authorization.ends_with("version=4"));
+    }
+}
