@@ -1,0 +1,194 @@
+//! The program as a person runs it: `demo`, `lab`, `signin`, `ladder`, their output and exit status.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn signpost() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_signpost"));
+    command.env_remove("SIGNPOST_PASSWORD").env_remove("RUST_LOG").env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
+/// A running lab, stopped when dropped.
+struct Lab {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+impl Lab {
+    fn start() -> Lab {
+        let folder = tempfile::tempdir().expect("a folder");
+        let child = signpost()
+            .args(["lab", "--seconds", "120", "--ready-file"])
+            .arg(folder.path().join("ready.json"))
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the lab starts");
+        let lab = Lab { child, folder };
+        let began = Instant::now();
+        while !lab.ready().exists() {
+            assert!(began.elapsed() < Duration::from_secs(20), "the lab is not ready after 20 s");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        lab
+    }
+
+    fn ready(&self) -> PathBuf {
+        self.folder.path().join("ready.json")
+    }
+
+    fn signin(&self, address: &str, password: &str, more: &[&str]) -> Output {
+        let name = address.split('@').next().expect("a name");
+        let mut command = signpost();
+        command.args(["signin", address, "--user", &format!("CONTOSO\\{name}"), "--lab"]).arg(self.ready());
+        command.args(more).env("SIGNPOST_PASSWORD", password).output().expect("runs")
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", text(&output.stdout), text(&output.stderr)))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn demo_shows_every_kind_of_sign_in_with_its_count_of_registers() {
+    let began = Instant::now();
+    let output = signpost().args(["demo", "--json"]).output().expect("runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(began.elapsed() < Duration::from_secs(15), "the demo took {:?}", began.elapsed());
+    let document = json(&output);
+    assert_eq!(document["schema"], 1);
+    let sign_ins = document["sign_ins"].as_array().expect("a list");
+    // Address, view, signed in, REGISTERs at each server, redirects, verdict.
+    let seen: Vec<(String, String, bool, Vec<u64>, usize, String)> = sign_ins
+        .iter()
+        .map(|s| {
+            let requests = s["registers"].as_array().expect("list").iter().map(|r| r["requests"].as_u64().expect("n"));
+            let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+            let redirects = s["redirects"].as_array().expect("list").len();
+            (
+                text(&s["address"]),
+                text(&s["view"]),
+                s["signed_in"] == true,
+                requests.collect(),
+                redirects,
+                text(&s["verdict"]["id"]),
+            )
+        })
+        .collect();
+    let row = |address: &str, view: &str, signed_in, requests: &[u64], redirects, verdict: &str| {
+        (
+            format!("{address}@contoso.test"),
+            view.to_owned(),
+            signed_in,
+            requests.to_vec(),
+            redirects,
+            verdict.to_owned(),
+        )
+    };
+    // Which member of pool1 answers first is the resolver's choice, so alice may or may not be redirected within it.
+    let (alice, rest) = seen.split_first().expect("alice");
+    assert!(alice.2 && alice.3.iter().all(|n| *n == 3) && alice.3.len() == alice.4 + 1, "{alice:?}");
+    assert_eq!(
+        rest,
+        [
+            row("bob", "internal", true, &[3], 0, ""),
+            row("bob", "internal", true, &[3, 3], 1, ""),
+            row("frank", "internal", true, &[3, 3], 1, ""),
+            row("alice", "external", true, &[3], 0, ""),
+            row("carol", "external", false, &[3], 0, "user-no-remote-access"),
+            row("dave", "internal", false, &[3], 0, "user-disabled"),
+        ]
+    );
+    for sign_in in sign_ins.iter().filter(|s| s["signed_in"] == true) {
+        assert_eq!(sign_in["mechanism"], "NTLM");
+        assert!(sign_in["contacts"].as_u64() > Some(1), "{sign_in}");
+        assert!(sign_in["ladder"].as_str().is_some_and(|ladder| ladder.contains("AUTHENTICATE signed")), "{sign_in}");
+        assert!(sign_in["steps"].as_array().expect("steps").iter().all(|s| s["result"] != "fail"), "{sign_in}");
+    }
+}
+
+#[test]
+fn signin_tells_the_step_by_its_exit_status_and_the_cause_in_words() {
+    let lab = Lab::start();
+    let right = lab.signin("alice@contoso.test", "Alice-in-the-lab-1", &[]);
+    assert_eq!(right.status.code(), Some(0), "{}", text(&right.stdout));
+    assert!(text(&right.stdout).contains("signed in: alice@contoso.test"), "{}", text(&right.stdout));
+
+    let wrong = lab.signin("alice@contoso.test", "not it", &["--json"]);
+    assert_eq!(wrong.status.code(), Some(13), "authentication");
+    let report = json(&wrong);
+    assert_eq!((&report["verdict"]["id"], &report["failed_step"]), (&"ntlm-wrong-password".into(), &3.into()));
+    assert!(!text(&wrong.stdout).contains("not it"), "the password is nowhere in the output");
+
+    let nowhere = lab.signin("alice@elsewhere.test", "x", &[]);
+    assert_eq!(nowhere.status.code(), Some(11), "discovery: {}", text(&nowhere.stdout));
+
+    let refused = lab.signin("alice@contoso.test", "Alice-in-the-lab-1", &["--server", "fe01.contoso.test:4444"]);
+    assert_eq!(refused.status.code(), Some(12), "connectivity: {}", text(&refused.stdout));
+    assert!(text(&refused.stdout).contains("tcp-refused"), "{}", text(&refused.stdout));
+}
+
+#[test]
+fn usage_errors_say_what_to_write() {
+    for (arguments, words) in [
+        (&["signin", "alice", "--no-password"][..], "alice@contoso.com"),
+        (&["signin", "a@b.test", "--no-password", "--dns", "nonsense"], "192.0.2.53"),
+        (&["signin", "a@b.test", "--no-password", "--server", "host:port"], "fe01.contoso.com:5061"),
+        (&["signin", "a@b.test", "--no-password", "--lab", "/nonexistent"], "is the lab running?"),
+        (&["signin", "a@b.test", "--no-password", "--dns-limit", "0"], "above 0"),
+        (&["ladder", "/nonexistent"], "/nonexistent"),
+    ] {
+        let output = signpost().args(arguments).output().expect("runs");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let told = text(&output.stderr).replace('\n', " ");
+        assert!(told.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn a_saved_record_draws_the_same_ladder_and_belongs_to_its_owner() {
+    use std::os::unix::fs::PermissionsExt;
+    let lab = Lab::start();
+    let record = lab.folder.path().join("record.jsonl");
+    let saved = record.to_str().expect("a path");
+    let output = lab.signin("bob@contoso.test", "Bob-in-the-lab-2", &["--ladder", "text", "--save", saved]);
+    assert_eq!(output.status.code(), Some(0));
+    let again = signpost().arg("ladder").arg(&record).output().expect("runs");
+    assert!(again.status.success());
+    let ladder = text(&again.stdout);
+    assert!(ladder.lines().count() > 20 && text(&output.stdout).contains(&ladder), "{ladder}");
+    assert_eq!(mode(&record), 0o600);
+    let kept = std::fs::read_to_string(&record).expect("text");
+    assert!(!kept.contains("Bob-in-the-lab-2"), "no password in a record");
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).expect("there").permissions().mode() & 0o777
+    }
+}
+
+#[test]
+fn the_server_of_the_last_sign_in_is_tried_first() {
+    let lab = Lab::start();
+    let cache = lab.folder.path().join("cache.json");
+    let cache = cache.to_str().expect("a path");
+    let first = json(&lab.signin("frank@contoso.test", "Frank-in-the-lab-6", &["--json", "--cache", cache]));
+    let second = json(&lab.signin("frank@contoso.test", "Frank-in-the-lab-6", &["--json", "--cache", cache]));
+    assert_eq!((&first["signed_in"], &second["signed_in"]), (&true.into(), &true.into()));
+    assert_eq!(first["home"], second["home"]);
+    let evidence = |report: &Value| report["steps"][0]["evidence"].to_string();
+    assert!(evidence(&first).contains("lyncdiscoverinternal"), "{first}");
+    assert!(!evidence(&second).contains("lyncdiscoverinternal"), "{second}");
+}
