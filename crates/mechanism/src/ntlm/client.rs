@@ -83,7 +83,7 @@ pub fn answer(
     let server_time = parsed.target_info.get(av::TIMESTAMP).and_then(|v| v.try_into().ok()).map(u64::from_le_bytes);
     let mut info = parsed.target_info.clone();
     if server_time.is_some() {
-        info = with_mic_flag(&info);
+        info.set_flags(AV_FLAG_MIC)?;
     }
     let response_key = credentials.nt_hash.response_key(&credentials.user, &credentials.domain);
     let blob = response_blob(server_time.unwrap_or(filetime), &entropy.client_challenge, &info);
@@ -129,16 +129,6 @@ fn check_flags(mode: Mode, offered: Flags) -> Result<u32, NtlmError> {
         Mode::Datagram => Ok(DATAGRAM_FLAGS & (offered.0 | Flags::REQUEST_TARGET | Flags::VERSION)),
         Mode::Connection => Ok(CONNECTION_FLAGS & (offered.0 | Flags::REQUEST_TARGET | Flags::VERSION)),
     }
-}
-
-fn with_mic_flag(info: &TargetInfo) -> TargetInfo {
-    if info.get(av::FLAGS).is_some() {
-        // The pair is the server's; it is left alone, since the answer has to repeat it.
-        return info.clone();
-    }
-    let mut info = info.clone();
-    info.push(av::FLAGS, &AV_FLAG_MIC.to_le_bytes());
-    info
 }
 
 /// What the proof covers besides the server's challenge: NTLMv2_CLIENT_CHALLENGE, §2.2.2.7.

@@ -1,6 +1,8 @@
 //! The three messages and their fields. `[MS-NLMP]` §2.2. Integers are little-endian; a field is described by length
 //! (16 bits), allocated length (16 bits) and offset from the start of the message (32 bits).
 
+use std::ops::Range;
+
 /// `NTLMSSP` and a zero byte.
 const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
 
@@ -137,15 +139,19 @@ impl TargetInfo {
 
     /// The value of a pair.
     pub fn get(&self, wanted: u16) -> Option<&[u8]> {
+        self.0.get(self.place(wanted)?)
+    }
+
+    /// Where the value of a pair stands.
+    fn place(&self, wanted: u16) -> Option<Range<usize>> {
         let mut at = 0;
         loop {
             let id = u16_at(&self.0, at)?;
-            let length = usize::from(u16_at(&self.0, at + 2)?);
-            let value = self.0.get(at + 4..at + 4 + length)?;
+            let value = at + 4..at + 4 + usize::from(u16_at(&self.0, at + 2)?);
             match id {
-                id if id == wanted && id != av::EOL => return Some(value),
                 av::EOL => return None,
-                _ => at += 4 + length,
+                id if id == wanted => return Some(value),
+                _ => at = value.end,
             }
         }
     }
@@ -158,6 +164,18 @@ impl TargetInfo {
         self.0.extend_from_slice(&u16::try_from(value.len()).unwrap_or(u16::MAX).to_le_bytes());
         self.0.extend_from_slice(value);
         self.0.extend_from_slice(&[0; 4]);
+    }
+
+    /// Sets these bits of the flags pair, which is added where there is none; the other bits stay, §3.1.5.1.2.
+    pub(crate) fn set_flags(&mut self, bits: u32) -> Result<(), NtlmError> {
+        let Some(place) = self.place(av::FLAGS) else {
+            self.push(av::FLAGS, &bits.to_le_bytes());
+            return Ok(());
+        };
+        let flags = self.flags() | bits;
+        let value = self.0.get_mut(place).filter(|value| value.len() == 4).ok_or(NtlmError::BadTargetInfo)?;
+        value.copy_from_slice(&flags.to_le_bytes());
+        Ok(())
     }
 
     /// The flags pair.
@@ -178,6 +196,8 @@ pub struct Challenge {
     pub flags: Flags,
     /// 8 random bytes.
     pub server_challenge: [u8; 8],
+    /// Name of the domain or server; must not be empty where [`Flags::TARGET_TYPE_DOMAIN`] says what it is.
+    pub target_name: String,
     /// Target information.
     pub target_info: TargetInfo,
 }
@@ -192,21 +212,27 @@ impl Challenge {
             true => TargetInfo::parse(field(bytes, 40)?)?,
             false => return Err(NtlmError::Lacks("target information")),
         };
-        Ok(Challenge { flags, server_challenge, target_info })
+        let target_name = match flags.has(Flags::UNICODE) {
+            true => text(field(bytes, 12)?)?,
+            // In some code page, but then we do not go on anyway.
+            false => String::new(),
+        };
+        Ok(Challenge { flags, server_challenge, target_name, target_info })
     }
 
-    /// Writes a CHALLENGE with an empty target name.
+    /// Writes a CHALLENGE.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let info = self.target_info.as_bytes();
-        let mut bytes = Vec::with_capacity(56 + info.len());
+        let (name, info) = (utf16(&self.target_name), self.target_info.as_bytes());
+        let mut bytes = Vec::with_capacity(56 + name.len() + info.len());
         bytes.extend_from_slice(SIGNATURE);
         bytes.extend_from_slice(&2u32.to_le_bytes());
-        descriptor(&mut bytes, 0, 56);
+        descriptor(&mut bytes, name.len(), 56);
         bytes.extend_from_slice(&self.flags.0.to_le_bytes());
         bytes.extend_from_slice(&self.server_challenge);
         bytes.extend_from_slice(&[0; 8]);
-        descriptor(&mut bytes, info.len(), 56);
+        descriptor(&mut bytes, info.len(), 56 + name.len());
         bytes.extend_from_slice(&VERSION);
+        bytes.extend_from_slice(&name);
         bytes.extend_from_slice(info);
         bytes
     }

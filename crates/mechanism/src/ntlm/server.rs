@@ -92,8 +92,8 @@ impl Acceptor {
     /// CHALLENGE. `negotiate` is the client's message in [`Mode::Connection`]; there is none in [`Mode::Datagram`].
     /// No time is sent: clients then send no integrity code, which open ones do not know.
     pub fn challenge_message(&mut self, negotiate: Option<&[u8]>) -> Result<Vec<u8>, NtlmError> {
-        let flags = match (self.mode, negotiate) {
-            (Mode::Datagram, None) => BOTH | Flags::DATAGRAM | Flags::IDENTIFY | Flags::KEY_56,
+        let (flags, target_name) = match (self.mode, negotiate) {
+            (Mode::Datagram, None) => (BOTH | Flags::DATAGRAM | Flags::IDENTIFY | Flags::KEY_56, String::new()),
             (Mode::Connection, Some(bytes)) => {
                 let offered = negotiate_flags(bytes)?;
                 if !offered.has(Flags::UNICODE | Flags::NTLM) {
@@ -101,7 +101,8 @@ impl Acceptor {
                 }
                 self.negotiate = bytes.to_vec();
                 let optional = Flags::SIGN | Flags::KEY_128 | Flags::KEY_EXCHANGE | Flags::VERSION;
-                (BOTH & !optional) | (optional & offered.0) | Flags::TARGET_TYPE_DOMAIN
+                let flags = (BOTH & !optional) | (optional & offered.0) | Flags::TARGET_TYPE_DOMAIN;
+                (flags, self.names.netbios_domain.clone())
             }
             _ => return Err(NtlmError::NotExpected),
         };
@@ -113,7 +114,8 @@ impl Acceptor {
             (av::DNS_COMPUTER, &names.dns_computer),
             (av::DNS_TREE, &names.dns_domain),
         ]);
-        let challenge = Challenge { flags: Flags(flags), server_challenge: self.server_challenge, target_info };
+        let challenge =
+            Challenge { flags: Flags(flags), server_challenge: self.server_challenge, target_name, target_info };
         self.challenge = challenge.to_bytes();
         Ok(self.challenge.clone())
     }

@@ -181,6 +181,35 @@ fn integrity_code_is_checked_when_there_is_one() {
 }
 
 #[test]
+fn integrity_code_is_announced_in_the_flags_the_server_sent() {
+    let mut challenge = Challenge::parse(&decode(CHALLENGE).expect("hex")).expect("parses");
+    challenge.target_info.push(message::av::TIMESTAMP, &77u64.to_le_bytes());
+    challenge.target_info.push(message::av::FLAGS, &4u32.to_le_bytes());
+    let client = answer(Mode::Datagram, None, &challenge.to_bytes(), &user(), &ENTROPY, 9).expect("answers");
+    let read = Authenticate::parse(&client.message).expect("parses");
+    assert!(read.mic.is_some());
+    assert_eq!(message::response_info(&read.nt_response).expect("info").flags(), 4 | message::AV_FLAG_MIC);
+
+    challenge.target_info = message::TargetInfo::of_names(&[]);
+    challenge.target_info.push(message::av::TIMESTAMP, &77u64.to_le_bytes());
+    challenge.target_info.push(message::av::FLAGS, &[0; 3]);
+    let refused = answer(Mode::Datagram, None, &challenge.to_bytes(), &user(), &ENTROPY, 9).map(|_| ());
+    assert_eq!(refused, Err(NtlmError::BadTargetInfo));
+}
+
+/// Where the flags say that the target is a domain, its name has to be there, §2.2.1.2; gss-ntlmssp up to 1.2 dies without.
+#[test]
+fn challenge_names_the_domain_it_speaks_of() {
+    let bytes = acceptor(Mode::Connection).challenge_message(Some(&negotiate())).expect("challenge");
+    let challenge = Challenge::parse(&bytes).expect("parses");
+    assert!(challenge.flags.has(Flags::TARGET_TYPE_DOMAIN));
+    assert_eq!(challenge.target_name, "CONTOSO");
+    assert_eq!(challenge.to_bytes(), bytes);
+    let bytes = acceptor(Mode::Datagram).challenge_message(None).expect("challenge");
+    assert!(!Challenge::parse(&bytes).expect("parses").flags.has(Flags::TARGET_TYPE_DOMAIN));
+}
+
+#[test]
 fn weak_and_empty_answers_are_refused_by_name() {
     let mut server = acceptor(Mode::Datagram);
     assert_eq!(server.read_answer(b"").map(|_| ()), Err(NtlmError::NoChallenge));
