@@ -9,10 +9,12 @@
 //!
 //! What we send is written with a [`Draft`].
 
+pub mod dialog;
 pub mod draft;
 pub mod framing;
 pub mod header;
 pub mod message;
+pub mod transaction;
 pub mod uri;
 
 pub use draft::Draft;
