@@ -448,7 +448,7 @@ impl Round<'_> {
         let second = self.response(link).await?;
         let Some(legs) = self.challenges_of(&second, link)? else { return Ok(second) };
         let token = legs.into_iter().find(|c| c.scheme == challenge.scheme && c.gssapi_data.is_some());
-        let token = token.ok_or_else(|| self.refusal(&second))?;
+        let token = token.ok_or_else(|| self.no_token(&challenge, &second))?;
 
         let draft = self.next_register(link);
         let (association, answer) = self.answer(io, &token, log_on)?;
@@ -504,6 +504,21 @@ impl Round<'_> {
         io.fill_random(&mut entropy.session_key);
         last_leg(self.server, challenge, log_on, &entropy, io.now().unix_seconds)
             .map_err(|failure| refused(401, &failure))
+    }
+
+    /// The server did not go on with the scheme it offered. No credentials have been sent, so none were refused.
+    fn no_token(&self, challenge: &Challenge, bytes: &[u8]) -> Stopped {
+        let (server, scheme) = (self.server.to_owned(), challenge.scheme.clone());
+        let unreadable = Message::parse(bytes).is_ok_and(|m| {
+            m.all(sip::Name::WwwAuthenticate).any(|v| v.contains("gssapi-data") && Challenge::parse(v).is_err())
+        });
+        refused(
+            401,
+            &match unreadable {
+                true => AuthFailure::BadChallenge { server, why: "its token cannot be read".to_owned() },
+                false => AuthFailure::Restarted { server, scheme },
+            },
+        )
     }
 
     fn refusal(&self, bytes: &[u8]) -> Stopped {

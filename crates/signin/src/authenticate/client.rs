@@ -52,6 +52,16 @@ pub enum AuthFailure {
         /// What is wrong.
         why: String,
     },
+    /// The handshake was begun as offered, and the server offers it again.
+    #[error(
+        "{server} does not go on with the {scheme} handshake it offered: it begins anew instead of sending a challenge"
+    )]
+    Restarted {
+        /// Who.
+        server: String,
+        /// Scheme.
+        scheme: Scheme,
+    },
     /// Credentials refused after a whole handshake.
     #[error("{server} refused the credentials of {account}{}", .reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default())]
     Refused {
@@ -97,6 +107,11 @@ impl AuthFailure {
                 "ntlm-target-info-missing",
                 Certainty::Consistent,
                 "the server's NTLM settings (session security, target information) do not fit this client; compare them with another server of the pool",
+            ),
+            AuthFailure::Restarted { .. } => (
+                "tcp-balancer-affinity",
+                Certainty::Consistent,
+                "see whether every request of one connection reaches the same server (balancer affinity), and whether that server has too many sign-ins under way",
             ),
             AuthFailure::Refused { id: Some(1013), .. } => (
                 "auth-clock-skew",
