@@ -1,0 +1,451 @@
+//! Our client against servers that are broken, hostile, or somebody else: each gets its own verdict, in time, over real
+//! sockets.
+
+mod support;
+
+use openssl::pkey::PKey;
+use openssl::ssl::{Ssl, SslAcceptor, SslMethod};
+use openssl::x509::X509;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use sip::{Draft, Message};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+use support::{Attempt, Outcome, SHORT, wish};
+use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio_openssl::SslStream;
+
+/// What every bad server is called.
+const HOST: &str = "bad.contoso.test";
+
+type Tls = SslStream<TcpStream>;
+
+// ---- certificates ------------------------------------------------------------------------------------------
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A chain, leaf first, and its key; PEM.
+struct Issued {
+    chain: String,
+    key: String,
+}
+
+impl Authority {
+    fn root(name: &str) -> Authority {
+        let (params, key) = (authority(name), KeyPair::generate().expect("a key"));
+        let pem = params.self_signed(&key).expect("it can sign itself").pem();
+        Authority { pem, issuer: Issuer::new(params, key) }
+    }
+
+    fn intermediate(&self) -> Authority {
+        let (params, key) = (authority("Test Issuing CA 1"), KeyPair::generate().expect("a key"));
+        let pem = params.signed_by(&key, &self.issuer).expect("it can sign").pem();
+        Authority { pem, issuer: Issuer::new(params, key) }
+    }
+
+    fn issue(&self, params: CertificateParams) -> Issued {
+        let key = KeyPair::generate().expect("a key");
+        let chain = params.signed_by(&key, &self.issuer).expect("it can sign").pem();
+        Issued { chain, key: key.serialize_pem() }
+    }
+}
+
+fn authority(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
+}
+
+fn leaf(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+/// Valid from and until so many days from now.
+fn leaf_valid(from: i64, until: i64) -> CertificateParams {
+    let mut params = leaf(HOST);
+    params.not_before = OffsetDateTime::now_utc() + time::Duration::days(from);
+    params.not_after = OffsetDateTime::now_utc() + time::Duration::days(until);
+    params
+}
+
+fn self_signed() -> Issued {
+    let key = KeyPair::generate().expect("a key");
+    let chain = leaf(HOST).self_signed(&key).expect("it can sign itself").pem();
+    Issued { chain, key: key.serialize_pem() }
+}
+
+fn acceptor(issued: &Issued) -> SslAcceptor {
+    let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).expect("OpenSSL works");
+    let chain = X509::stack_from_pem(issued.chain.as_bytes()).expect("certificates");
+    builder.set_certificate(&chain[0]).expect("the leaf");
+    for issuer in &chain[1..] {
+        builder.add_extra_chain_cert(issuer.clone()).expect("an issuer");
+    }
+    builder.set_private_key(&PKey::private_key_from_pem(issued.key.as_bytes()).expect("a key")).expect("it fits");
+    builder.build()
+}
+
+// ---- the test bench ----------------------------------------------------------------------------------------
+
+struct Bench {
+    root: Authority,
+    ca_file: PathBuf,
+    dns: SocketAddr,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Bench {
+        let (root, folder) = (Authority::root("Test Root CA"), tempfile::tempdir().expect("a folder"));
+        let ca_file = folder.path().join("root.pem");
+        std::fs::write(&ca_file, &root.pem).expect("it can be written");
+        Bench { root, ca_file, dns: name_server().await, _folder: folder }
+    }
+
+    /// Signs in at a server that does `serve` with each connection.
+    async fn meet<F>(&self, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Outcome
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let serving = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream));
+            }
+        });
+        let sockets = net::client::Config {
+            dns: Some(self.dns),
+            system_roots: false,
+            ca_files: vec![self.ca_file.clone()],
+            ..net::client::Config::default()
+        };
+        let sign_in = wish("alice@contoso.test", "CONTOSO\\alice", "secret");
+        let began = Instant::now();
+        let outcome = Attempt { sign_in, sockets }.at_port(HOST, Some(port)).impatient().run().await;
+        assert!(began.elapsed() < Duration::from_secs(8), "took {:?}\n{}", began.elapsed(), outcome.ladder());
+        serving.abort();
+        outcome
+    }
+
+    /// The same behind TLS with a good certificate.
+    async fn meet_tls<F>(&self, serve: impl Fn(Tls) -> F + Send + Sync + Clone + 'static) -> Outcome
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.meet_with(&self.root.issue(leaf(HOST)), serve).await
+    }
+
+    async fn meet_with<F>(&self, issued: &Issued, serve: impl Fn(Tls) -> F + Send + Sync + Clone + 'static) -> Outcome
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let acceptor = acceptor(issued);
+        self.meet(move |stream| {
+            let (ssl, serve) = (Ssl::new(acceptor.context()).expect("a session"), serve.clone());
+            async move {
+                let mut stream = SslStream::new(ssl, stream).expect("a stream");
+                if Pin::new(&mut stream).accept().await.is_ok() {
+                    serve(stream).await;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Signs in at a server that answers each request by `answer`.
+    async fn meet_sip(&self, answer: fn(&Message<'_>) -> Vec<u8>) -> Outcome {
+        self.meet_tls(move |mut stream| async move {
+            while let Some(request) = request(&mut stream).await {
+                let bytes = answer(&Message::parse(&request).expect("our client writes SIP"));
+                if stream.write_all(&bytes).await.is_err() || stream.flush().await.is_err() {
+                    return;
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Every name is 127.0.0.1.
+async fn name_server() -> SocketAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let address = socket.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let mut query = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut query).await {
+            // The question ends with the empty label, type and class.
+            let Some(labels) = query[12..length].iter().position(|byte| *byte == 0) else { continue };
+            let end = 12 + labels + 5;
+            let wants_ipv4 = query[end - 3] == 1;
+            let mut answer = query[..end].to_vec();
+            answer[2..12].copy_from_slice(&[0x84, 0, 0, 1, 0, u8::from(wants_ipv4), 0, 0, 0, 0]);
+            if wants_ipv4 {
+                answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 127, 0, 0, 1]);
+            }
+            let _ = socket.send_to(&answer, from).await;
+        }
+    });
+    address
+}
+
+/// The next request, head only; REGISTERs have no body.
+async fn request(stream: &mut Tls) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\r\n\r\n") {
+        bytes.push(stream.read_u8().await.ok()?);
+    }
+    Some(bytes)
+}
+
+async fn forever() {
+    tokio::time::sleep(Duration::from_secs(60)).await;
+}
+
+fn answer(request: &Message<'_>, code: u16, reason: &str) -> Draft {
+    Draft::answer(request, code, reason, "t")
+}
+
+const OFFER: &str = "NTLM realm=\"SIP Communications Service\", targetname=\"bad.contoso.test\", version=4";
+
+/// Offers NTLM; whoever begins it gets this challenge.
+fn ntlm(request: &Message<'_>, challenge: &str) -> Vec<u8> {
+    let begun = request.header(sip::Name::Authorization).is_some();
+    let mut draft = answer(request, 401, "Unauthorized");
+    draft.header("WWW-Authenticate", if begun { challenge } else { OFFER });
+    draft.finish()
+}
+
+#[track_caller]
+fn expect(outcome: &Outcome, id: &str, step: u8, words: &str) {
+    assert_eq!((outcome.id(), outcome.report.failed_step), (id, Some(step)), "{}", outcome.ladder());
+    assert!(outcome.sentence().contains(HOST), "names nobody: {}", outcome.sentence());
+    assert!(outcome.sentence().contains(words), "{:?} says not {words:?}", outcome.sentence());
+    assert!(outcome.report.verdict.as_ref().is_some_and(|verdict| !verdict.fix.is_empty()));
+}
+
+// ---- step 2 ------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn certificates_that_are_no_good() {
+    let bench = Bench::new().await;
+    let nobody = |_: Tls| async {};
+    for (issued, id, words) in [
+        (bench.root.issue(leaf_valid(-20, -10)), "tls-expired", "expired on"),
+        (bench.root.issue(leaf_valid(10, 20)), "tls-not-yet-valid", "valid only from"),
+        (bench.root.issue(leaf("other.contoso.test")), "tls-name-mismatch", "only other.contoso.test"),
+        (self_signed(), "tls-untrusted-root", "self-signed"),
+        (Authority::root("Other Root CA").issue(leaf(HOST)), "tls-untrusted-root", "Other Root CA"),
+        // A root made anew under its old name: the one this machine trusts did not sign it.
+        (Authority::root("Test Root CA").issue(leaf(HOST)), "tls-chain-broken", "certificate signature failure"),
+        (bench.root.intermediate().issue(leaf(HOST)), "tls-missing-intermediate", "Test Issuing CA 1"),
+    ] {
+        expect(&bench.meet_with(&issued, nobody).await, id, 2, words);
+    }
+    let intermediate = bench.root.intermediate();
+    let mut complete = intermediate.issue(leaf(HOST));
+    complete.chain.push_str(&intermediate.pem);
+    expect(&bench.meet_with(&complete, nobody).await, "pool-408", 3, "did not answer the REGISTER");
+}
+
+#[tokio::test]
+async fn tls_that_ends_in_an_alert() {
+    let bench = Bench::new().await;
+    for (alert, id) in [
+        (40, "tls-no-common-cipher"),
+        (70, "tls-version-mismatch"),
+        (71, "tls-no-common-cipher"),
+        (80, "tls-private-key-unusable"),
+        (112, "tls-wrong-cert-bound"),
+        (10, "tls-handshake-failed"),
+    ] {
+        let outcome = bench
+            .meet(move |mut stream| async move {
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(&[0x15, 3, 3, 0, 2, 2, alert]).await;
+                let _ = stream.read(&mut [0; 16]).await;
+            })
+            .await;
+        expect(&outcome, id, 2, &format!("TLS alert {alert}"));
+    }
+}
+
+#[tokio::test]
+async fn ports_where_no_tls_is_spoken() {
+    let bench = Bench::new().await;
+    let speaks = |greeting: &'static [u8]| {
+        bench.meet(move |mut stream| async move {
+            let _ = stream.write_all(greeting).await;
+            let _ = stream.read(&mut [0; 4096]).await;
+        })
+    };
+    for greeting in [&b"SSH-2.0-OpenSSH_9.2\r\n"[..], b"SIP/2.0 400 Bad Request\r\n\r\n", b"\0\0\0\0\0\0\0\0"] {
+        expect(&speaks(greeting).await, "tcp-wrong-service", 2, "does not speak TLS here");
+    }
+    let outcome = bench.meet(|stream| async move { drop(stream) }).await;
+    expect(&outcome, "tcp-reset-after-accept", 2, "closed during the TLS handshake");
+    let outcome = bench
+        .meet(|stream| async move {
+            forever().await;
+            drop(stream)
+        })
+        .await;
+    expect(&outcome, "tcp-silent", 2, "does not answer the TLS handshake");
+    let outcome = bench
+        .meet(|mut stream| async move {
+            let _ = stream.write_all(&[0x16, 3, 3]).await;
+            forever().await;
+        })
+        .await;
+    expect(&outcome, "tls-handshake-timeout", 2, "did not finish in time");
+}
+
+// ---- step 3 ------------------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn servers_in_trouble() {
+    let bench = Bench::new().await;
+    let outcome = bench.meet_sip(|m| answer(m, 500, "Server Internal Error").finish()).await;
+    expect(&outcome, "pool-500", 3, "answered 500 Server Internal Error");
+    let outcome = bench.meet_sip(|m| answer(m, 503, "Service Unavailable").finish()).await;
+    expect(&outcome, "pool-503", 3, "answered 503 Service Unavailable");
+    let outcome = bench.meet_sip(|m| answer(m, 504, "Server time-out").finish()).await;
+    expect(&outcome, "pool-504", 3, "answered 504 Server time-out");
+    let outcome = bench.meet_sip(|m| answer(m, 408, "Request Timeout").finish()).await;
+    expect(&outcome, "pool-408", 3, "answered 408 Request Timeout");
+    let outcome = bench.meet_sip(|m| answer(m, 699, "Whatever").finish()).await;
+    expect(&outcome, "user-forbidden", 3, "answered 699 Whatever");
+}
+
+#[tokio::test]
+async fn servers_that_do_not_answer() {
+    let bench = Bench::new().await;
+    let closes = |mut stream: Tls| async move {
+        request(&mut stream).await;
+        let _ = stream.shutdown().await;
+    };
+    expect(&bench.meet_tls(closes).await, "pool-408", 3, "the server closed the connection");
+    let drops = |mut stream: Tls| async move {
+        request(&mut stream).await;
+    };
+    expect(&bench.meet_tls(drops).await, "pool-408", 3, "did not answer the REGISTER");
+    let outcome = bench.meet_sip(|m| answer(m, 100, "Trying").finish()).await;
+    expect(&outcome, "pool-408", 3, "no answer in time");
+    let trying_for_ever = |mut stream: Tls| async move {
+        let Some(bytes) = request(&mut stream).await else { return };
+        let message = Message::parse(&bytes).expect("our client writes SIP");
+        loop {
+            let trying = answer(&message, 100, "Trying").finish();
+            if stream.write_all(&trying).await.is_err() || stream.flush().await.is_err() {
+                return;
+            }
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    };
+    expect(&bench.meet_tls(trying_for_ever).await, "pool-408", 3, "no answer in time");
+    let half = |mut stream: Tls| async move {
+        request(&mut stream).await;
+        let _ = stream.write_all(b"SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/TLS").await;
+        let _ = stream.flush().await;
+        forever().await;
+    };
+    expect(&bench.meet_tls(half).await, "pool-408", 3, "no answer in time");
+    let outcome =
+        bench.meet_sip(|_| b"SIP/2.0 401 Unauthorized\r\nCall-ID: another\r\nCSeq: 1 REGISTER\r\n\r\n".to_vec());
+    expect(&outcome.await, "pool-408", 3, "no answer in time");
+}
+
+#[tokio::test]
+async fn answers_that_are_no_sip() {
+    let bench = Bench::new().await;
+    for garbage in [
+        "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+        "\0\u{1}\u{2}\u{3}\r\n\r\n",
+        "no such thing as a status line\r\n\r\n",
+        "SIP/2.0 200\u{0}OK\r\n\r\n",
+        "SIP/2.0 2000 OK\r\n\r\n",
+        "SIP/2.0 401 Unauthorized\r\nno colon in this line\r\n\r\n",
+        "SIP/2.0 401 Unauthorized\r\nContent-Length: many\r\n\r\n",
+        "SIP/2.0 401 Unauthorized\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        "SIP/2.0 401 Unauthorized\r\nContent-Length: 10737418240\r\n\r\n",
+    ] {
+        let says = move |mut stream: Tls| async move {
+            request(&mut stream).await;
+            let _ = stream.write_all(garbage.as_bytes()).await;
+            let _ = stream.flush().await;
+            forever().await;
+        };
+        let outcome = bench.meet_tls(says).await;
+        expect(&outcome, "tcp-wrong-service", 3, "answered with something that is not SIP");
+    }
+}
+
+#[tokio::test]
+async fn servers_that_never_stop() {
+    let bench = Bench::new().await;
+    let repeats = |first: &'static [u8], again: &'static [u8]| {
+        move |mut stream: Tls| async move {
+            request(&mut stream).await;
+            let again = again.repeat(64 * 1024 / again.len());
+            let mut sent = stream.write_all(first).await;
+            while sent.is_ok() {
+                sent = stream.write_all(&again).await;
+            }
+        }
+    };
+    let outcome = bench.meet_tls(repeats(b"SIP/2.0 401 Unauthorized\r\nX: ", b"y")).await;
+    expect(&outcome, "tcp-wrong-service", 3, "the head is longer than 65536 bytes");
+    let outcome = bench.meet_tls(repeats(b"SIP/2.0 401 Unauthorized\r\nContent-Length: 99999999\r\n\r\n", b"y")).await;
+    expect(&outcome, "tcp-wrong-service", 3, "the body of 99999999 bytes is longer than 1048576 bytes");
+    let outcome = bench.meet_tls(repeats(b"", b"SIP/2.0 200 OK\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\n")).await;
+    assert!(outcome.report.steps[2].ms < 5_000.0, "the limit of one answer also ends a flood");
+    assert_eq!((outcome.id(), outcome.report.failed_step), ("pool-408", Some(3)), "{}", outcome.sentence());
+    let outcome = bench.meet_tls(repeats(b"", b"\r\n\r\n")).await;
+    expect(&outcome, "pool-408", 3, "did not answer the REGISTER");
+}
+
+#[tokio::test]
+async fn challenges_that_cannot_be_answered() {
+    let bench = Bench::new().await;
+    let outcome = bench.meet_sip(|m| answer(m, 401, "Unauthorized").finish()).await;
+    expect(&outcome, "auth-no-scheme", 3, "without offering a way to authenticate");
+    let outcome = bench
+        .meet_sip(|m| {
+            let mut draft = answer(m, 401, "Unauthorized");
+            draft.header("WWW-Authenticate", OFFER.replace("NTLM", "Kerberos"));
+            draft.header("WWW-Authenticate", "Digest realm=\"x\", nonce=\"y\"");
+            draft.finish()
+        })
+        .await;
+    expect(&outcome, "auth-no-common-scheme", 3, "offers Kerberos");
+    let outcome = bench.meet_sip(|m| ntlm(m, OFFER)).await;
+    expect(&outcome, "tcp-balancer-affinity", 3, "does not go on with the NTLM handshake it offered");
+    for (token, words) in [
+        ("", "cannot be answered"),
+        ("TlRMTVNTUAACAAAA", "cannot be answered"),
+        ("AAAA", "cannot be answered"),
+        ("TlRMTVNTUAADAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "cannot be answered"),
+        ("%%%", "its token cannot be read"),
+    ] {
+        let serve = move |mut stream: Tls| async move {
+            let challenge = format!("{OFFER}, opaque=\"1\", gssapi-data=\"{token}\"");
+            while let Some(bytes) = request(&mut stream).await {
+                let answer = ntlm(&Message::parse(&bytes).expect("our client writes SIP"), &challenge);
+                if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {
+                    return;
+                }
+            }
+        };
+        expect(&bench.meet_tls(serve).await, "ntlm-target-info-missing", 3, words);
+    }
+}
