@@ -27,18 +27,19 @@ impl<'a> NameAddr<'a> {
     /// Reads one name-addr or addr-spec. Of a comma list use [`split_list`] first.
     pub fn parse(value: &'a str) -> Result<NameAddr<'a>, HeaderError> {
         let error = |why| HeaderError { header: "name-addr", why };
-        let value = value.trim();
+        let value = value.trim_ascii();
         let (display, rest) = if value.starts_with('"') {
             let end = quoted_end(value).ok_or(error("a quoted name does not end"))?;
-            (Some(&value[1..end]), value[end + 1..].trim_start())
+            (Some(&value[1..end]), value[end + 1..].trim_ascii_start())
         } else {
-            match value.find(['<', ';']) {
-                Some(at) if value.as_bytes()[at] == b'<' && at > 0 => (Some(value[..at].trim()), &value[at..]),
+            match memchr::memchr2(b'<', b';', value.as_bytes()) {
+                Some(at) if value.as_bytes()[at] == b'<' && at > 0 => (Some(value[..at].trim_ascii()), &value[at..]),
                 _ => (None, value),
             }
         };
         if let Some(inside) = rest.strip_prefix('<') {
-            let (uri, after) = inside.split_once('>').ok_or(error("a bracket does not close"))?;
+            let close = memchr::memchr(b'>', inside.as_bytes()).ok_or(error("a bracket does not close"))?;
+            let (uri, after) = (&inside[..close], &inside[close + 1..]);
             if uri.is_empty() {
                 return Err(error("the URI is empty"));
             }
@@ -67,7 +68,7 @@ pub struct Params<'a>(&'a str);
 impl<'a> Params<'a> {
     /// Parameters from text that is empty or begins with `;`; `None` for anything else.
     pub fn after(text: &'a str) -> Option<Params<'a>> {
-        let text = text.trim();
+        let text = text.trim_ascii();
         (text.is_empty() || text.starts_with(';')).then_some(Params(text))
     }
 
@@ -81,16 +82,17 @@ impl<'a> Params<'a> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             loop {
-                rest = rest.trim_start().strip_prefix(';')?.trim_start();
+                rest = rest.trim_ascii_start().strip_prefix(';')?.trim_ascii_start();
                 let end = outside_quotes(rest, b';').unwrap_or(rest.len());
                 let (param, after) = rest.split_at(end);
                 rest = after;
-                if param.trim().is_empty() {
+                let param = param.trim_ascii();
+                if param.is_empty() {
                     continue;
                 }
-                return Some(match param.split_once('=') {
-                    Some((name, value)) => (name.trim(), Some(value.trim())),
-                    None => (param.trim(), None),
+                return Some(match memchr::memchr(b'=', param.as_bytes()) {
+                    Some(at) => (param[..at].trim_ascii_end(), Some(param[at + 1..].trim_ascii_start())),
+                    None => (param, None),
                 });
             }
         })
@@ -173,8 +175,9 @@ pub fn split_list(value: &str) -> impl Iterator<Item = &str> {
                 None => (text, None),
             };
             rest = after;
-            if !item.trim().is_empty() {
-                return Some(item.trim());
+            let item = item.trim_ascii();
+            if !item.is_empty() {
+                return Some(item);
             }
         }
     })

@@ -187,23 +187,24 @@ impl<'a> Message<'a> {
     /// Cuts one whole message. Bytes after the body (as `Content-Length` has it) are not part of it; without
     /// `Content-Length` everything after the head is the body.
     pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, ParseError> {
-        let head_end = head_length(bytes).ok_or(ParseError::HeadIncomplete)?;
-        let head = std::str::from_utf8(&bytes[..head_end]).map_err(|e| ParseError::NotUtf8 { at: e.valid_up_to() })?;
-        let (line, mut at) = line_at(head, 0);
-        let start = start_line(line)?;
-        let mut headers = Vec::with_capacity(24);
+        let lines = Lines::find(bytes).ok_or(ParseError::HeadIncomplete)?;
+        let head =
+            std::str::from_utf8(&bytes[..lines.head]).map_err(|e| ParseError::NotUtf8 { at: e.valid_up_to() })?;
+        let ends = lines.ends.as_slice();
+        let mut from = ends.first().map_or(0, |end| end + 1);
+        let start = start_line(without_cr(&head[..from.saturating_sub(1)]))?;
+        let mut headers = Vec::with_capacity(ends.len());
         let mut content_length = None;
-        while at < head.len() {
-            let from = at;
-            let (line, mut next) = line_at(head, at);
-            if line.is_empty() {
-                break;
-            }
-            let mut end = from + line.len();
-            while matches!(head.as_bytes().get(next), Some(b' ' | b'\t')) {
-                let (more, after) = line_at(head, next);
-                end = next + more.len();
-                next = after;
+        let mut line = 1;
+        while let Some(end) = ends.get(line) {
+            let mut end = *end;
+            line += 1;
+            // A line that begins with white space continues the one before.
+            while matches!(bytes.get(end + 1), Some(b' ' | b'\t'))
+                && let Some(next) = ends.get(line)
+            {
+                end = *next;
+                line += 1;
             }
             let header = header_line(&head[from..end]).ok_or(ParseError::BadHeader { at: from })?;
             if header.name == Name::ContentLength {
@@ -213,9 +214,9 @@ impl<'a> Message<'a> {
                 }
             }
             headers.push(header);
-            at = next;
+            from = end + 1;
         }
-        let rest = &bytes[head_end..];
+        let rest = &bytes[lines.head..];
         let body = match content_length {
             None => rest,
             Some(promised) => rest.get(..promised).ok_or(ParseError::BodyIncomplete { have: rest.len(), promised })?,
@@ -297,12 +298,32 @@ pub(crate) fn head_length(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// The line that begins at `at`, without its end, and where the next one begins.
-fn line_at(text: &str, at: usize) -> (&str, usize) {
-    let bytes = text.as_bytes();
-    let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |n| at + n);
-    let line = &text[at..end];
-    (line.strip_suffix('\r').unwrap_or(line), (end + 1).min(bytes.len()))
+/// The lines of a head, found in one pass.
+struct Lines {
+    /// Offset of the line feed that ends each line; the empty line is not among them.
+    ends: Vec<usize>,
+    /// Length of the head, the empty line included.
+    head: usize,
+}
+
+impl Lines {
+    fn find(bytes: &[u8]) -> Option<Lines> {
+        let mut ends = Vec::with_capacity(32);
+        let mut from = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let length = end - from;
+            if from > 0 && (length == 0 || length == 1 && bytes[from] == b'\r') {
+                return Some(Lines { ends, head: end + 1 });
+            }
+            ends.push(end);
+            from = end + 1;
+        }
+        None
+    }
+}
+
+fn without_cr(line: &str) -> &str {
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 fn start_line(line: &str) -> Result<StartLine<'_>, ParseError> {
