@@ -87,7 +87,13 @@ pub fn cut(buffer: &[u8], limits: &Limits) -> Result<Cut, FramingError> {
 
 fn content_length(head: &[u8]) -> Result<usize, FramingError> {
     let mut found = None;
-    for line in head.split(|b| *b == b'\n') {
+    let mut at = 0;
+    for end in memchr::memchr_iter(b'\n', head) {
+        let line = &head[at..end];
+        at = end + 1;
+        if !matches!(line.first(), Some(b'l' | b'L' | b'c' | b'C')) {
+            continue;
+        }
         let Some(colon) = memchr::memchr(b':', &line[..line.len().min(20)]) else { continue };
         let Ok(name) = std::str::from_utf8(&line[..colon]) else { continue };
         if Name::from_spelling(name.trim_end()) == Name::ContentLength {

@@ -190,40 +190,27 @@ pub fn unquoted(value: &str) -> &str {
 
 /// Offset of the quote that ends the quoted string `text` begins with.
 fn quoted_end(text: &str) -> Option<usize> {
-    let mut escaped = false;
-    text.bytes().enumerate().skip(1).find_map(|(at, byte)| match byte {
-        _ if escaped => {
-            escaped = false;
-            None
+    let bytes = text.as_bytes();
+    let mut at = 1;
+    loop {
+        let found = at + memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        match bytes[found] {
+            b'"' => return Some(found),
+            _ => at = found + 2,
         }
-        b'\\' => {
-            escaped = true;
-            None
-        }
-        b'"' => Some(at),
-        _ => None,
-    })
+    }
 }
 
 /// Offset of the first `wanted` outside quotes and angle brackets.
 fn outside_quotes(text: &str, wanted: u8) -> Option<usize> {
-    let (mut quoted, mut escaped, mut bracket) = (false, false, false);
-    text.bytes().position(|byte| {
-        if quoted {
-            (quoted, escaped) = match byte {
-                _ if escaped => (true, false),
-                b'\\' => (true, true),
-                b'"' => (false, false),
-                _ => (true, false),
-            };
-            return false;
-        }
-        match byte {
-            b'"' => quoted = true,
-            b'<' => bracket = true,
-            b'>' => bracket = false,
-            _ => return byte == wanted && !bracket,
-        }
-        false
-    })
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    loop {
+        let found = at + memchr::memchr3(wanted, b'"', b'<', bytes.get(at..)?)?;
+        at = match bytes[found] {
+            b'"' => found + quoted_end(&text[found..])? + 1,
+            b'<' => found + memchr::memchr(b'>', &bytes[found..])? + 1,
+            _ => return Some(found),
+        };
+    }
 }

@@ -62,7 +62,7 @@ impl<'a> Header<'a> {
 }
 
 macro_rules! names {
-    ($($variant:ident $long:literal $($compact:literal)?),+ $(,)?) => {
+    ($($variant:ident $long:literal),+ $(,)?) => {
         /// The headers this crate knows by name; every other one is [`Name::Other`], with its spelling kept.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Name {
@@ -83,46 +83,25 @@ macro_rules! names {
                 }
             }
 
-            /// Which header this spelling means; case does not matter, compact forms are understood.
-            pub fn from_spelling(spelling: &str) -> Name {
-                let bytes = spelling.as_bytes();
-                let Some(first) = bytes.first() else { return Name::Other };
-                let first = first.to_ascii_lowercase();
-                $(
-                    {
-                        const LONG: &[u8] = $long.as_bytes();
-                        const FIRST: u8 = LONG[0].to_ascii_lowercase();
-                        if bytes.len() == LONG.len() && first == FIRST && bytes.eq_ignore_ascii_case(LONG) {
-                            return Name::$variant;
-                        }
-                        $(
-                            if bytes.len() == 1 && first == $compact {
-                                return Name::$variant;
-                            }
-                        )?
-                    }
-                )+
-                Name::Other
-            }
         }
     };
 }
 
 names! {
-    Via "Via" b'v',
-    From "From" b'f',
-    To "To" b't',
-    CallId "Call-ID" b'i',
+    Via "Via",
+    From "From",
+    To "To",
+    CallId "Call-ID",
     CSeq "CSeq",
-    Contact "Contact" b'm',
+    Contact "Contact",
     MaxForwards "Max-Forwards",
-    ContentLength "Content-Length" b'l',
-    ContentType "Content-Type" b'c',
-    Supported "Supported" b'k',
+    ContentLength "Content-Length",
+    ContentType "Content-Type",
+    Supported "Supported",
     Require "Require",
     ProxyRequire "Proxy-Require",
     Expires "Expires",
-    Event "Event" b'o',
+    Event "Event",
     Authorization "Authorization",
     ProxyAuthorization "Proxy-Authorization",
     WwwAuthenticate "WWW-Authenticate",
@@ -132,7 +111,7 @@ names! {
     UserAgent "User-Agent",
     Server "Server",
     Accept "Accept",
-    AllowEvents "Allow-Events" b'u',
+    AllowEvents "Allow-Events",
     RecordRoute "Record-Route",
     Route "Route",
     SubscriptionState "Subscription-State",
@@ -141,9 +120,77 @@ names! {
     RetryAfter "Retry-After",
     Warning "Warning",
     Date "Date",
-    ContentEncoding "Content-Encoding" b'e',
-    Subject "Subject" b's',
-    ReferTo "Refer-To" b'r',
+    ContentEncoding "Content-Encoding",
+    Subject "Subject",
+    ReferTo "Refer-To",
+}
+
+impl Name {
+    /// Which header this spelling means; case does not matter, compact forms are understood. RFC 3261 §7.3.3, §20.
+    pub fn from_spelling(spelling: &str) -> Name {
+        let bytes = spelling.as_bytes();
+        let at = |place: usize| bytes.get(place).map_or(0, u8::to_ascii_lowercase);
+        // Length and first letter leave one candidate, or two that differ in their third letter.
+        let candidate = match (bytes.len(), at(0)) {
+            (1, compact) => return Name::from_compact(compact),
+            (2, b't') => Name::To,
+            (3, b'v') => Name::Via,
+            (4, b'f') => Name::From,
+            (4, b'c') => Name::CSeq,
+            (4, b'd') => Name::Date,
+            (5, b'e') => Name::Event,
+            (5, b'r') => Name::Route,
+            (6, b's') => Name::Server,
+            (6, b'a') => Name::Accept,
+            (7, b'c') if at(2) == b'l' => Name::CallId,
+            (7, b'c') => Name::Contact,
+            (7, b'e') => Name::Expires,
+            (7, b'r') => Name::Require,
+            (7, b's') => Name::Subject,
+            (7, b'w') => Name::Warning,
+            (8, b'r') => Name::ReferTo,
+            (9, b's') => Name::Supported,
+            (10, b'u') => Name::UserAgent,
+            (11, b'r') => Name::RetryAfter,
+            (12, b'm') => Name::MaxForwards,
+            (12, b'c') => Name::ContentType,
+            (12, b'a') => Name::AllowEvents,
+            (12, b'r') => Name::RecordRoute,
+            (13, b'p') => Name::ProxyRequire,
+            (13, b'a') => Name::Authorization,
+            (14, b'c') => Name::ContentLength,
+            (16, b'w') => Name::WwwAuthenticate,
+            (16, b'c') => Name::ContentEncoding,
+            (18, b'p') => Name::ProxyAuthenticate,
+            (18, b's') => Name::SubscriptionState,
+            (19, b'a') => Name::AuthenticationInfo,
+            (19, b'p') if at(2) == b'o' => Name::ProxyAuthorization,
+            (19, b'p') => Name::PAssertedIdentity,
+            (20, b'p') => Name::PPreferredIdentity,
+            (25, b'p') => Name::ProxyAuthenticationInfo,
+            _ => return Name::Other,
+        };
+        if bytes.eq_ignore_ascii_case(candidate.as_str().as_bytes()) { candidate } else { Name::Other }
+    }
+
+    fn from_compact(letter: u8) -> Name {
+        match letter {
+            b'v' => Name::Via,
+            b'f' => Name::From,
+            b't' => Name::To,
+            b'i' => Name::CallId,
+            b'm' => Name::Contact,
+            b'l' => Name::ContentLength,
+            b'c' => Name::ContentType,
+            b'k' => Name::Supported,
+            b'o' => Name::Event,
+            b'u' => Name::AllowEvents,
+            b'e' => Name::ContentEncoding,
+            b's' => Name::Subject,
+            b'r' => Name::ReferTo,
+            _ => Name::Other,
+        }
+    }
 }
 
 /// Why bytes are not a SIP message. Every variant names the offset (bytes from the start) where it was seen.
@@ -350,16 +397,29 @@ fn start_line(line: &str) -> Result<StartLine<'_>, ParseError> {
 }
 
 fn header_line(line: &str) -> Option<Header<'_>> {
-    let colon = memchr(b':', line.as_bytes())?;
-    let spelling = line[..colon].trim_end_matches([' ', '\t']);
-    if spelling.is_empty() || !spelling.bytes().all(is_token) {
+    let bytes = line.as_bytes();
+    let name_end = bytes.iter().position(|byte| !is_token(*byte))?;
+    let blank = bytes[name_end..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let colon = name_end + blank;
+    if name_end == 0 || bytes.get(colon) != Some(&b':') {
         return None;
     }
-    let value = line[colon + 1..].trim_matches([' ', '\t', '\r', '\n']);
-    Some(Header { name: Name::from_spelling(spelling), spelling, value })
+    let spelling = &line[..name_end];
+    Some(Header { name: Name::from_spelling(spelling), spelling, value: line[colon + 1..].trim_ascii() })
 }
 
 /// The `token` characters of RFC 3261 §25.1.
 pub(crate) fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+    TOKEN[usize::from(byte)]
 }
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        let other = matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        table[byte as usize] = byte.is_ascii_alphanumeric() || other;
+        byte += 1;
+    }
+    table
+};
