@@ -25,7 +25,7 @@ pub(crate) async fn run(typed: Signin) -> Result<ExitCode> {
         cache::write(file, &aor, reached.as_ref())?;
     }
     if let Some(file) = &typed.save {
-        ladder::save(&record, file)?;
+        ladder::save(&record.clone().without_randomness(), file)?;
     }
     let text = match typed.json {
         true => serde_json::to_string_pretty(&report).into_diagnostic()? + "\n",

@@ -174,6 +174,7 @@ fn a_saved_record_draws_the_same_ladder_and_belongs_to_its_owner() {
     assert_eq!(mode(&record), 0o600);
     let kept = std::fs::read_to_string(&record).expect("text");
     assert!(!kept.contains("Bob-in-the-lab-2"), "no password in a record");
+    assert!(!kept.contains("\"random\""), "and nothing that keys are made of");
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).expect("there").permissions().mode() & 0o777
     }

@@ -152,6 +152,13 @@ impl Record {
         Ok(Record { header, entries, truncated })
     }
 
+    /// The record without the randomness that was drawn: session keys are made of it. What is shown of the record stays
+    /// the same; only the sign-in itself cannot be run again from it.
+    pub fn without_randomness(mut self) -> Record {
+        self.entries.retain(|entry| !matches!(entry.what, What::Random { .. }));
+        self
+    }
+
     /// Writes the file.
     pub fn write(&self, mut to: impl Write) -> io::Result<()> {
         write_line(&mut to, &self.header)?;
