@@ -12,8 +12,11 @@ use figure::Figure;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// What measures a figure.
+type Measure = fn() -> Figure;
+
 /// Every figure there is: id, and what measures it.
-const FIGURES: &[(&str, fn() -> Figure)] = &[("P6", p6::measure)];
+const FIGURES: &[(&str, Measure)] = &[("P6", p6::measure)];
 
 /// Version of the form of `bench.json`; it goes up when a reader would have to change.
 const SCHEMA: u32 = 1;
