@@ -112,11 +112,6 @@ impl<'a> Link<'a> {
         Ok(self.io.send(self.conn, draft.finish()).await?)
     }
 
-    /// Sends CR LF CR LF.
-    pub async fn keep_alive(&mut self) -> Result<(), LinkError> {
-        Ok(self.io.send(self.conn, b"\r\n\r\n".to_vec()).await?)
-    }
-
     /// Waits for the final response to a request; provisional ones are passed over.
     pub async fn response(&mut self, key: &Key, limit: Duration) -> Result<Vec<u8>, LinkError> {
         if let Some(place) = self.early.iter().position(|(k, _)| k == key) {
