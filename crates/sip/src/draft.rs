@@ -1,6 +1,6 @@
 //! Writing a message. A [`Draft`] is text from the first call on, so what is signed and what is sent cannot differ.
 
-use crate::message::{Message, ParseError};
+use crate::message::{Message, Name, ParseError};
 use std::fmt::{Display, Write};
 
 /// A message being written: the head so far, and the body. `Content-Length` is added by [`Draft::finish`].
@@ -24,6 +24,30 @@ impl Draft {
         let mut draft = Draft { head: String::with_capacity(1024), body: Vec::new() };
         let _ = write!(Clean(&mut draft.head), "SIP/2.0 {code} {reason}");
         draft.head.push_str("\r\n");
+        draft
+    }
+
+    /// Begins the response to `request`: Via (all, in order), From, To, Call-ID and CSeq are copied as received
+    /// (RFC 3261 §8.2.6.2). `to_tag` is added to To when the request had none there.
+    pub fn answer(request: &Message<'_>, code: u16, reason: &str, to_tag: &str) -> Draft {
+        let mut draft = Draft::response(code, reason);
+        for header in request.headers() {
+            match header.name {
+                Name::Via | Name::From | Name::CallId | Name::CSeq => {
+                    draft.header(header.name.as_str(), header.unfolded());
+                }
+                Name::To => {
+                    let value = header.unfolded();
+                    let tagged = crate::NameAddr::parse(&value).is_ok_and(|to| to.params.get("tag").is_some());
+                    if tagged || to_tag.is_empty() {
+                        draft.header("To", value);
+                    } else {
+                        draft.header("To", format_args!("{value};tag={to_tag}"));
+                    }
+                }
+                _ => {}
+            }
+        }
         draft
     }
 
