@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Rounds of one measurement; the median is what counts. Odd, and at least 5.
-const ROUNDS: usize = 11;
+/// Rounds of one measurement; the median is what counts. Odd, and many: a round that another process interrupts is then
+/// one of a few, and does not reach the median.
+const ROUNDS: usize = 301;
 
-/// Least length of one round, so that the clock's own cost does not show.
-const ROUND: Duration = Duration::from_millis(30);
+/// Least length of one round: long enough that the clock's own cost does not show, shorter than a scheduler's slice.
+const ROUND: Duration = Duration::from_micros(500);
 
 /// A promise and what came of it.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use figure::Figure;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What measures a figure.
+/// Measures one figure.
 type Measure = fn() -> Figure;
 
 /// Every figure there is: id, and what measures it.
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 }
 
 /// The figures asked for: all of them, or the one after `--only`.
-fn chosen(mut arguments: impl Iterator<Item = String>) -> Result<Vec<fn() -> Figure>, String> {
+fn chosen(mut arguments: impl Iterator<Item = String>) -> Result<Vec<Measure>, String> {
     let usage = "usage: bench [--only ID]";
     let wanted = match (arguments.next(), arguments.next(), arguments.next()) {
         (None, ..) => return Ok(FIGURES.iter().map(|(_, measure)| *measure).collect()),

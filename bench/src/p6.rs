@@ -79,8 +79,8 @@ fn read<'a>(message: &Message<'a>) -> Option<Registration<'a>> {
     let (mut tag, mut epid) = ("", "");
     for (name, value) in from.params.iter() {
         match name {
-            name if name.eq_ignore_ascii_case("tag") => tag = value?,
-            name if name.eq_ignore_ascii_case("epid") => epid = value?,
+            name if is(name, "tag") => tag = value?,
+            name if is(name, "epid") => epid = value?,
             _ => {}
         }
     }
@@ -89,8 +89,8 @@ fn read<'a>(message: &Message<'a>) -> Option<Registration<'a>> {
     let (mut proxy, mut instance) = ("", "");
     for (name, value) in contact.params.iter() {
         match name {
-            name if name.eq_ignore_ascii_case("proxy") => proxy = value?,
-            name if name.eq_ignore_ascii_case("+sip.instance") => instance = header::unquoted(value?),
+            name if is(name, "proxy") => proxy = value?,
+            name if is(name, "+sip.instance") => instance = header::unquoted(value?),
             _ => {}
         }
     }
@@ -114,14 +114,19 @@ fn extensions(message: &Message<'_>) -> Extensions {
     let mut found = Extensions::default();
     for token in message.all(Name::Supported).flat_map(header::split_list) {
         match token {
-            token if token.eq_ignore_ascii_case("gruu-10") => found.gruu = true,
-            token if token.eq_ignore_ascii_case("adhoclist") => found.adhoclist = true,
-            token if token.eq_ignore_ascii_case("msrtc-event-categories") => found.event_categories = true,
-            token if token.eq_ignore_ascii_case("ms-forking") => found.forking = true,
+            token if is(token, "gruu-10") => found.gruu = true,
+            token if is(token, "adhoclist") => found.adhoclist = true,
+            token if is(token, "msrtc-event-categories") => found.event_categories = true,
+            token if is(token, "ms-forking") => found.forking = true,
             _ => {}
         }
     }
     found
+}
+
+/// Whether a name is this one, case aside; nearly always it is spelled so.
+fn is(name: &str, wanted: &str) -> bool {
+    name == wanted || name.eq_ignore_ascii_case(wanted)
 }
 
 #[cfg(test)]

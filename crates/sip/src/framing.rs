@@ -1,8 +1,15 @@
 //! Cutting a TCP or TLS stream into messages by `Content-Length`. RFC 3261 §18.3; keep-alive of RFC 5626 §3.5.1.
 //!
-//! The caller keeps the buffer; [`cut`] only says how many of its first bytes are one thing.
+//! The caller keeps the buffer; [`Framer`] says how many of its first bytes are one thing, and remembers what it has
+//! looked at, so that a peer that sends byte by byte costs no more than one that sends at once. [`cut`] is for a buffer
+//! that is looked at once.
+//!
+//! Where a message ends is decided as [`crate::Message::parse`] decides it: two readers that disagree about
+//! `Content-Length` are how one message is smuggled inside another.
 
-use crate::message::{Name, head_length};
+use crate::header::digits;
+use crate::message::{Name, head_length, header_line};
+use memchr::memchr;
 
 /// How much one peer may make us hold. Bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,42 +70,85 @@ pub enum FramingError {
 
 /// Says what the first bytes of `buffer` are. A message without `Content-Length` has no body on a stream.
 pub fn cut(buffer: &[u8], limits: &Limits) -> Result<Cut, FramingError> {
-    let blank = buffer.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-    if blank > 0 {
-        return Ok(Cut::KeepAlive { length: blank });
-    }
-    if buffer.first().is_some_and(|b| !b.is_ascii_graphic()) {
-        return Err(FramingError::NotSip);
-    }
-    let Some(head) = head_length(&buffer[..buffer.len().min(limits.head + 1)]) else {
-        return if buffer.len() > limits.head {
-            Err(FramingError::HeadTooLong { limit: limits.head })
-        } else {
-            Ok(Cut::Incomplete)
-        };
-    };
-    let promised = content_length(&buffer[..head])?;
-    if promised > limits.body {
-        return Err(FramingError::BodyTooLong { promised, limit: limits.body });
-    }
-    let length = head + promised;
-    Ok(if buffer.len() < length { Cut::Incomplete } else { Cut::Message { length } })
+    Framer::default().cut(buffer, limits)
 }
 
+/// What is known of the beginning of one stream's buffer.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Framer {
+    /// Bytes in which no head ends.
+    searched: usize,
+    /// Length of the whole message, once its head is there.
+    length: Option<usize>,
+}
+
+impl Framer {
+    /// Says what the first bytes of `buffer` are, as [`cut`] does.
+    ///
+    /// After [`Cut::Incomplete`] the next buffer has to begin with the same bytes; after anything else the bytes that
+    /// were cut have to be gone from it. After an error there is nothing more to ask.
+    pub fn cut(&mut self, buffer: &[u8], limits: &Limits) -> Result<Cut, FramingError> {
+        if self.searched == 0 && self.length.is_none() {
+            let blank = buffer.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+            if blank > 0 {
+                return Ok(Cut::KeepAlive { length: blank });
+            }
+            if buffer.first().is_some_and(|b| !b.is_ascii_graphic()) {
+                return Err(FramingError::NotSip);
+            }
+        }
+        let length = match self.length {
+            Some(length) => length,
+            None => match self.whole_length(buffer, limits)? {
+                Some(length) => length,
+                None => return Ok(Cut::Incomplete),
+            },
+        };
+        if buffer.len() < length {
+            self.length = Some(length);
+            return Ok(Cut::Incomplete);
+        }
+        *self = Framer::default();
+        Ok(Cut::Message { length })
+    }
+
+    /// Length of head and body together, once the head is there.
+    fn whole_length(&mut self, buffer: &[u8], limits: &Limits) -> Result<Option<usize>, FramingError> {
+        let allowed = &buffer[..buffer.len().min(limits.head)];
+        let Some(head) = head_length(allowed, self.searched) else {
+            if buffer.len() > limits.head {
+                return Err(FramingError::HeadTooLong { limit: limits.head });
+            }
+            // The line end that begins the end of the head may be the last bytes seen: LF, or LF CR.
+            self.searched = buffer.len().saturating_sub(2);
+            return Ok(None);
+        };
+        let promised = content_length(&buffer[..head])?;
+        if promised > limits.body {
+            return Err(FramingError::BodyTooLong { promised, limit: limits.body });
+        }
+        Ok(Some(head + promised))
+    }
+}
+
+/// What the `Content-Length` headers of a head agree on. Folds are undone as the parser undoes them; lines it would not
+/// accept are its business, since the message is handed to it next.
 fn content_length(head: &[u8]) -> Result<usize, FramingError> {
     let mut found = None;
-    let mut at = 0;
-    for end in memchr::memchr_iter(b'\n', head) {
+    let mut at = line_end(head, 0) + 1;
+    while at < head.len() {
+        let mut end = line_end(head, at);
+        while let Some(b' ' | b'\t') = head.get(end + 1) {
+            end = line_end(head, end + 1);
+        }
         let line = &head[at..end];
         at = end + 1;
-        if !matches!(line.first(), Some(b'l' | b'L' | b'c' | b'C')) {
+        if !matches!(line.first(), Some(b'c' | b'C' | b'l' | b'L')) {
             continue;
         }
-        let Some(colon) = memchr::memchr(b':', &line[..line.len().min(20)]) else { continue };
-        let Ok(name) = std::str::from_utf8(&line[..colon]) else { continue };
-        if Name::from_spelling(name.trim_end()) == Name::ContentLength {
-            let text = std::str::from_utf8(&line[colon + 1..]).map_err(|_| FramingError::BadContentLength)?;
-            let value: usize = text.trim().parse().map_err(|_| FramingError::BadContentLength)?;
+        let Some(header) = std::str::from_utf8(line).ok().and_then(header_line) else { continue };
+        if header.name == Name::ContentLength {
+            let value = digits(header.value).ok_or(FramingError::BadContentLength)?;
             if found.replace(value).is_some_and(|before| before != value) {
                 return Err(FramingError::BadContentLength);
             }
@@ -106,3 +156,11 @@ fn content_length(head: &[u8]) -> Result<usize, FramingError> {
     }
     Ok(found.unwrap_or(0))
 }
+
+/// Offset of the line feed that ends the line at `from`, or of the end of the head.
+fn line_end(head: &[u8], from: usize) -> usize {
+    head.get(from..).and_then(|rest| memchr(b'\n', rest)).map_or(head.len(), |length| from + length)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,10 @@
 //! Single header values, understood: name-addr, parameters, CSeq, Via. RFC 3261 §20, §25.
+//!
+//! Values are taken as received, folds included: white space is skipped wherever the grammar allows it.
 
+use crate::message::is_token;
 use crate::uri::Uri;
+use memchr::{memchr, memchr2, memchr3};
 
 /// A value that was read and made no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -28,31 +32,33 @@ impl<'a> NameAddr<'a> {
     pub fn parse(value: &'a str) -> Result<NameAddr<'a>, HeaderError> {
         let error = |why| HeaderError { header: "name-addr", why };
         let value = value.trim_ascii();
-        let (display, rest) = if value.starts_with('"') {
-            let end = quoted_end(value).ok_or(error("a quoted name does not end"))?;
-            (Some(&value[1..end]), value[end + 1..].trim_ascii_start())
-        } else {
-            match memchr::memchr2(b'<', b';', value.as_bytes()) {
-                Some(at) if value.as_bytes()[at] == b'<' && at > 0 => (Some(value[..at].trim_ascii()), &value[at..]),
-                _ => (None, value),
-            }
-        };
+        let (display, rest) = display_name(value).map_err(error)?;
         if let Some(inside) = rest.strip_prefix('<') {
-            let close = memchr::memchr(b'>', inside.as_bytes()).ok_or(error("a bracket does not close"))?;
-            let (uri, after) = (&inside[..close], &inside[close + 1..]);
+            let end = memchr(b'>', inside.as_bytes()).ok_or(error("a bracket does not close"))?;
+            let uri = &inside[..end];
             if uri.is_empty() {
                 return Err(error("the URI is empty"));
             }
-            return Ok(NameAddr { display, uri, params: Params::after(after).ok_or(error("text after the bracket"))? });
+            // Further inside, `Uri::parse` finds it.
+            if uri.trim_ascii().len() < uri.len() {
+                return Err(error("white space inside the brackets"));
+            }
+            let params = Params::after(&inside[end + 1..]).ok_or(error("text after the bracket"))?;
+            return Ok(NameAddr { display, uri, params });
         }
         if display.is_some() {
             return Err(error("a name without a bracketed URI"));
         }
-        let (uri, params) = rest.find(';').map_or((rest, ""), |at| rest.split_at(at));
-        if uri.trim().is_empty() {
+        let (uri, params) = memchr(b';', rest.as_bytes()).map_or((rest, ""), |at| rest.split_at(at));
+        let uri = uri.trim_ascii();
+        if uri.is_empty() {
             return Err(error("the URI is empty"));
         }
-        Ok(NameAddr { display, uri: uri.trim(), params: Params::after(params).ok_or(error("bad parameters"))? })
+        // Whose headers or which list would these be? RFC 3261 §20.10 asks for brackets.
+        if memchr2(b'?', b',', uri.as_bytes()).is_some() {
+            return Err(error("a URI with a question mark or a comma needs brackets"));
+        }
+        Ok(NameAddr { display, uri, params: Params::after(params).ok_or(error("bad parameters"))? })
     }
 
     /// The URI, understood.
@@ -82,7 +88,7 @@ impl<'a> Params<'a> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
             loop {
-                rest = rest.trim_ascii_start().strip_prefix(';')?.trim_ascii_start();
+                rest = rest.strip_prefix(';')?;
                 let end = outside_quotes(rest, b';').unwrap_or(rest.len());
                 let (param, after) = rest.split_at(end);
                 rest = after;
@@ -90,7 +96,7 @@ impl<'a> Params<'a> {
                 if param.is_empty() {
                     continue;
                 }
-                return Some(match memchr::memchr(b'=', param.as_bytes()) {
+                return Some(match param.bytes().position(|byte| byte == b'=') {
                     Some(at) => (param[..at].trim_ascii_end(), Some(param[at + 1..].trim_ascii_start())),
                     None => (param, None),
                 });
@@ -117,13 +123,16 @@ impl<'a> CSeq<'a> {
     /// Reads a CSeq value.
     pub fn parse(value: &'a str) -> Result<CSeq<'a>, HeaderError> {
         let error = |why| HeaderError { header: "CSeq", why };
-        let (number, method) = value.split_once([' ', '\t']).ok_or(error("no method"))?;
-        let number: u32 = number.parse().map_err(|_| error("the number is not a number"))?;
-        let method = method.trim();
+        let value = value.trim_ascii();
+        let space = value.find(|c: char| c.is_ascii_whitespace()).ok_or(error("no method"))?;
+        let (number, method) = value.split_at(space);
+        let number = digits(number).ok_or(error("the number is not a number, or too large"))?;
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        let method = method.trim_ascii_start();
         if number >= 1 << 31 {
             return Err(error("the number is 2^31 or more"));
         }
-        if method.is_empty() || !method.bytes().all(crate::message::is_token) {
+        if method.is_empty() || !method.bytes().all(is_token) {
             return Err(error("the method is not a token"));
         }
         Ok(CSeq { number, method })
@@ -147,19 +156,22 @@ impl<'a> Via<'a> {
     /// Reads one Via value.
     pub fn parse(value: &'a str) -> Result<Via<'a>, HeaderError> {
         let error = |why| HeaderError { header: "Via", why };
-        let value = value.trim();
-        // White space may stand around both slashes: `SIP / 2.0 / TCP host`.
-        let mut parts = value.splitn(3, '/').map(str::trim);
-        let (Some(name), Some(version), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(error("the protocol is not SIP/2.0/transport"));
-        };
-        let (transport, rest) = rest.split_once([' ', '\t']).ok_or(error("no sent-by"))?;
-        if !name.eq_ignore_ascii_case("SIP") || version != "2.0" || transport.is_empty() {
-            return Err(error("the protocol is not SIP/2.0/transport"));
+        let unknown = || error("the protocol is not SIP/2.0/transport");
+        let (name, rest) = value.split_once('/').ok_or_else(unknown)?;
+        let (version, rest) = rest.split_once('/').ok_or_else(unknown)?;
+        if !name.trim_ascii().eq_ignore_ascii_case("SIP") || version.trim_ascii() != "2.0" {
+            return Err(unknown());
         }
-        let rest = rest.trim_start();
-        let (sent_by, params) = rest.find(';').map_or((rest, ""), |at| rest.split_at(at));
-        let (host, port) = crate::uri::host_and_port(sent_by.trim()).ok_or(error("sent-by is not host[:port]"))?;
+        let rest = rest.trim_ascii();
+        let space = rest.find(|c: char| c.is_ascii_whitespace()).ok_or(error("no sent-by"))?;
+        let (transport, rest) = rest.split_at(space);
+        if transport.is_empty() || !transport.bytes().all(is_token) {
+            return Err(unknown());
+        }
+        let rest = rest.trim_ascii_start();
+        let (sent_by, params) = memchr(b';', rest.as_bytes()).map_or((rest, ""), |at| rest.split_at(at));
+        let (host, port) =
+            crate::uri::host_and_port(sent_by.trim_ascii()).ok_or(error("sent-by is not host[:port]"))?;
         Ok(Via { transport, host, port, params: Params::after(params).ok_or(error("bad parameters"))? })
     }
 }
@@ -188,29 +200,79 @@ pub fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value)
 }
 
-/// Offset of the quote that ends the quoted string `text` begins with.
-fn quoted_end(text: &str) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut at = 1;
-    loop {
-        let found = at + memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?;
-        match bytes[found] {
-            b'"' => return Some(found),
-            _ => at = found + 2,
+/// A number of decimal digits and nothing else; `None` also when it is too large for the machine.
+pub(crate) fn digits(text: &str) -> Option<usize> {
+    let text = text.trim_ascii();
+    if text.is_empty() {
+        return None;
+    }
+    text.bytes().try_fold(0_usize, |sum, byte| match byte {
+        b'0'..=b'9' => sum.checked_mul(10)?.checked_add(usize::from(byte - b'0')),
+        _ => None,
+    })
+}
+
+/// Seconds as `Expires` and `expires=` have them: digits, and more than 2^32-1 is 2^32-1 (RFC 3261 §20.19, RFC 4475
+/// §3.1.2.4). `None` when it is no number.
+pub fn delta_seconds(text: &str) -> Option<u32> {
+    let text = text.trim_ascii();
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(digits(text).and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(u32::MAX))
+}
+
+/// Splits the display name off a value without white space around it. What is left begins with `<`, or the value had no
+/// display name.
+fn display_name(value: &str) -> Result<(Option<&str>, &str), &'static str> {
+    if value.starts_with('<') {
+        return Ok((None, value));
+    }
+    if value.starts_with('"') {
+        let end = quoted_end(value.as_bytes()).ok_or("a quoted name does not end")?;
+        return Ok((Some(&value[1..end]), value[end + 1..].trim_ascii_start()));
+    }
+    match memchr2(b'<', b';', value.as_bytes()) {
+        Some(at) if at > 0 && value.as_bytes()[at] == b'<' => {
+            let name = value[..at].trim_ascii_end();
+            // Without quotes only tokens may stand here. Letters beyond ASCII are let pass, since nothing is
+            // ambiguous about them; a comma or a quote would be (RFC 4475 §3.1.2.15).
+            if memchr3(b',', b'"', b'>', name.as_bytes()).is_some() {
+                return Err("a name with a comma or a quote in it needs quotes");
+            }
+            Ok((Some(name), &value[at..]))
         }
+        _ => Ok((None, value)),
     }
 }
 
-/// Offset of the first `wanted` outside quotes and angle brackets.
+/// Offset of the quote that ends the quoted string `bytes` begin with.
+fn quoted_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        if bytes[at] == b'"' {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+/// Offset of the first `wanted` outside quotes and angle brackets. Of a quote or bracket that does not end, the rest
+/// of the text is part.
 fn outside_quotes(text: &str, wanted: u8) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
+    // What stands outside quotes is short, so it is walked through; what stands inside may be long, so it is jumped.
     loop {
-        let found = at + memchr::memchr3(wanted, b'"', b'<', bytes.get(at..)?)?;
-        at = match bytes[found] {
-            b'"' => found + quoted_end(&text[found..])? + 1,
-            b'<' => found + memchr::memchr(b'>', &bytes[found..])? + 1,
-            _ => return Some(found),
+        at += match *bytes.get(at)? {
+            byte if byte == wanted => return Some(at),
+            b'"' => quoted_end(&bytes[at..])? + 1,
+            b'<' => memchr(b'>', &bytes[at..])? + 1,
+            _ => 1,
         };
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! One received message, cut but not changed. RFC 3261 §7.
 //!
-//! The parser makes one pass over the head with `memchr`, records where each header begins and ends, and copies
+//! The parser makes one pass over the head, from line end to line end with `memchr`, records where each header begins and ends, and copies
 //! nothing. Values stay exactly as received, because signatures of a layer above cover them as sent.
 
 use memchr::{memchr, memchr2};
@@ -11,8 +11,13 @@ use std::borrow::Cow;
 pub struct Message<'a> {
     start: StartLine<'a>,
     headers: Vec<Header<'a>>,
+    /// Place of the first header of each name, or [`ABSENT`].
+    first: [u16; NAMES],
     body: &'a [u8],
 }
+
+/// No header of that name; also what stands for a place too far down to be written as `u16`.
+const ABSENT: u16 = u16::MAX;
 
 /// The first line. RFC 3261 §7.1, §7.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +67,7 @@ impl<'a> Header<'a> {
 }
 
 macro_rules! names {
-    ($($variant:ident $long:literal),+ $(,)?) => {
+    ($($variant:ident $long:literal $($compact:literal)?),+ $(,)?) => {
         /// The headers this crate knows by name; every other one is [`Name::Other`], with its spelling kept.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Name {
@@ -82,26 +87,38 @@ macro_rules! names {
                     Name::Other => "",
                 }
             }
-
         }
+
+        /// The name spelled exactly as RFC 3261 spells it, as nearly every peer does: comparisons of fixed length,
+        /// which the compiler turns into a few loads.
+        #[inline]
+        fn spelled_as_usual(spelling: &str) -> Option<Name> {
+            match spelling {
+                $($long => Some(Name::$variant),)+
+                _ => None,
+            }
+        }
+
+        /// Every spelling, long and compact.
+        const SPELLINGS: &[(&str, Name)] = &[$(($long, Name::$variant), $(($compact, Name::$variant),)?)+];
     };
 }
 
 names! {
-    Via "Via",
-    From "From",
-    To "To",
-    CallId "Call-ID",
+    Via "Via" "v",
+    From "From" "f",
+    To "To" "t",
+    CallId "Call-ID" "i",
     CSeq "CSeq",
-    Contact "Contact",
+    Contact "Contact" "m",
     MaxForwards "Max-Forwards",
-    ContentLength "Content-Length",
-    ContentType "Content-Type",
-    Supported "Supported",
+    ContentLength "Content-Length" "l",
+    ContentType "Content-Type" "c",
+    Supported "Supported" "k",
     Require "Require",
     ProxyRequire "Proxy-Require",
     Expires "Expires",
-    Event "Event",
+    Event "Event" "o",
     Authorization "Authorization",
     ProxyAuthorization "Proxy-Authorization",
     WwwAuthenticate "WWW-Authenticate",
@@ -111,7 +128,7 @@ names! {
     UserAgent "User-Agent",
     Server "Server",
     Accept "Accept",
-    AllowEvents "Allow-Events",
+    AllowEvents "Allow-Events" "u",
     RecordRoute "Record-Route",
     Route "Route",
     SubscriptionState "Subscription-State",
@@ -120,76 +137,54 @@ names! {
     RetryAfter "Retry-After",
     Warning "Warning",
     Date "Date",
-    ContentEncoding "Content-Encoding",
-    Subject "Subject",
-    ReferTo "Refer-To",
+    ContentEncoding "Content-Encoding" "e",
+    Subject "Subject" "s",
+    ReferTo "Refer-To" "r",
+}
+
+/// How many names there are besides [`Name::Other`], which is the last one.
+const NAMES: usize = Name::Other as usize;
+
+/// [`SPELLINGS`] by [`slot`], collisions in the next free place; made by the compiler. At most one third is filled.
+static TABLE: [Option<(&str, Name)>; SLOTS] = {
+    let mut table = [None; SLOTS];
+    let mut next = 0;
+    while next < SPELLINGS.len() {
+        let mut at = slot(SPELLINGS[next].0.as_bytes());
+        while table[at].is_some() {
+            at = (at + 1) % SLOTS;
+        }
+        table[at] = Some(SPELLINGS[next]);
+        next += 1;
+    }
+    table
+};
+
+const SLOTS: usize = 256;
+
+/// Where a spelling belongs in [`TABLE`]: its length and first letter tell nearly all of them apart.
+const fn slot(spelling: &[u8]) -> usize {
+    match spelling {
+        [] => 0,
+        [first, ..] => ((*first | 0x20) as usize * 8 + spelling.len()) % SLOTS,
+    }
 }
 
 impl Name {
-    /// Which header this spelling means; case does not matter, compact forms are understood. RFC 3261 §7.3.3, §20.
+    /// Which header this spelling means; case does not matter, compact forms are understood.
     pub fn from_spelling(spelling: &str) -> Name {
-        let bytes = spelling.as_bytes();
-        let at = |place: usize| bytes.get(place).map_or(0, u8::to_ascii_lowercase);
-        // Length and first letter leave one candidate, or two that differ in their third letter.
-        let candidate = match (bytes.len(), at(0)) {
-            (1, compact) => return Name::from_compact(compact),
-            (2, b't') => Name::To,
-            (3, b'v') => Name::Via,
-            (4, b'f') => Name::From,
-            (4, b'c') => Name::CSeq,
-            (4, b'd') => Name::Date,
-            (5, b'e') => Name::Event,
-            (5, b'r') => Name::Route,
-            (6, b's') => Name::Server,
-            (6, b'a') => Name::Accept,
-            (7, b'c') if at(2) == b'l' => Name::CallId,
-            (7, b'c') => Name::Contact,
-            (7, b'e') => Name::Expires,
-            (7, b'r') => Name::Require,
-            (7, b's') => Name::Subject,
-            (7, b'w') => Name::Warning,
-            (8, b'r') => Name::ReferTo,
-            (9, b's') => Name::Supported,
-            (10, b'u') => Name::UserAgent,
-            (11, b'r') => Name::RetryAfter,
-            (12, b'm') => Name::MaxForwards,
-            (12, b'c') => Name::ContentType,
-            (12, b'a') => Name::AllowEvents,
-            (12, b'r') => Name::RecordRoute,
-            (13, b'p') => Name::ProxyRequire,
-            (13, b'a') => Name::Authorization,
-            (14, b'c') => Name::ContentLength,
-            (16, b'w') => Name::WwwAuthenticate,
-            (16, b'c') => Name::ContentEncoding,
-            (18, b'p') => Name::ProxyAuthenticate,
-            (18, b's') => Name::SubscriptionState,
-            (19, b'a') => Name::AuthenticationInfo,
-            (19, b'p') if at(2) == b'o' => Name::ProxyAuthorization,
-            (19, b'p') => Name::PAssertedIdentity,
-            (20, b'p') => Name::PPreferredIdentity,
-            (25, b'p') => Name::ProxyAuthenticationInfo,
-            _ => return Name::Other,
-        };
-        if bytes.eq_ignore_ascii_case(candidate.as_str().as_bytes()) { candidate } else { Name::Other }
+        spelled_as_usual(spelling).unwrap_or_else(|| Name::from_any_case(spelling))
     }
 
-    fn from_compact(letter: u8) -> Name {
-        match letter {
-            b'v' => Name::Via,
-            b'f' => Name::From,
-            b't' => Name::To,
-            b'i' => Name::CallId,
-            b'm' => Name::Contact,
-            b'l' => Name::ContentLength,
-            b'c' => Name::ContentType,
-            b'k' => Name::Supported,
-            b'o' => Name::Event,
-            b'u' => Name::AllowEvents,
-            b'e' => Name::ContentEncoding,
-            b's' => Name::Subject,
-            b'r' => Name::ReferTo,
-            _ => Name::Other,
+    fn from_any_case(spelling: &str) -> Name {
+        let mut at = slot(spelling.as_bytes());
+        while let Some((known, name)) = TABLE[at] {
+            if known.eq_ignore_ascii_case(spelling) {
+                return name;
+            }
+            at = (at + 1) % SLOTS;
         }
+        Name::Other
     }
 }
 
@@ -234,41 +229,47 @@ impl<'a> Message<'a> {
     /// Cuts one whole message. Bytes after the body (as `Content-Length` has it) are not part of it; without
     /// `Content-Length` everything after the head is the body.
     pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, ParseError> {
-        let lines = Lines::find(bytes).ok_or(ParseError::HeadIncomplete)?;
-        let head =
-            std::str::from_utf8(&bytes[..lines.head]).map_err(|e| ParseError::NotUtf8 { at: e.valid_up_to() })?;
-        let ends = lines.ends.as_slice();
-        let mut from = ends.first().map_or(0, |end| end + 1);
-        let start = start_line(without_cr(&head[..from.saturating_sub(1)]))?;
-        let mut headers = Vec::with_capacity(ends.len());
+        let text = text_of(bytes)?;
+        let first_end = line_end(text, 0).ok_or(ParseError::HeadIncomplete)?;
+        let line = &text[..first_end];
+        let start = start_line(line.strip_suffix('\r').unwrap_or(line))?;
+        let mut message = Message { start, headers: Vec::with_capacity(24), first: [ABSENT; NAMES], body: &[] };
         let mut content_length = None;
-        let mut line = 1;
-        while let Some(end) = ends.get(line) {
-            let mut end = *end;
-            line += 1;
-            // A line that begins with white space continues the one before.
-            while matches!(bytes.get(end + 1), Some(b' ' | b'\t'))
-                && let Some(next) = ends.get(line)
-            {
-                end = *next;
-                line += 1;
+        let mut at = first_end + 1;
+        let head_end = loop {
+            let from = at;
+            let mut end = line_end(text, from).ok_or(ParseError::HeadIncomplete)?;
+            if matches!(&text.as_bytes()[from..end], [] | [b'\r']) {
+                break end + 1;
             }
-            let header = header_line(&head[from..end]).ok_or(ParseError::BadHeader { at: from })?;
+            while let Some(b' ' | b'\t') = text.as_bytes().get(end + 1) {
+                end = line_end(text, end + 1).ok_or(ParseError::HeadIncomplete)?;
+            }
+            let header = header_line(&text[from..end]).ok_or(ParseError::BadHeader { at: from })?;
             if header.name == Name::ContentLength {
-                let length: usize = header.value.parse().map_err(|_| ParseError::BadContentLength)?;
+                let length = crate::header::digits(header.value).ok_or(ParseError::BadContentLength)?;
                 if content_length.replace(length).is_some_and(|before| before != length) {
                     return Err(ParseError::BadContentLength);
                 }
             }
-            headers.push(header);
-            from = end + 1;
-        }
-        let rest = &bytes[lines.head..];
-        let body = match content_length {
+            message.push(header);
+            at = end + 1;
+        };
+        let rest = &bytes[head_end..];
+        message.body = match content_length {
             None => rest,
             Some(promised) => rest.get(..promised).ok_or(ParseError::BodyIncomplete { have: rest.len(), promised })?,
         };
-        Ok(Message { start, headers, body })
+        Ok(message)
+    }
+
+    fn push(&mut self, header: Header<'a>) {
+        if let Some(first) = self.first.get_mut(header.name as usize)
+            && *first == ABSENT
+        {
+            *first = u16::try_from(self.headers.len()).unwrap_or(ABSENT);
+        }
+        self.headers.push(header);
     }
 
     /// The first line.
@@ -312,7 +313,11 @@ impl<'a> Message<'a> {
 
     /// The value of the first header of that name, as written.
     pub fn header(&self, name: Name) -> Option<&'a str> {
-        self.headers.iter().find(|h| h.name == name).map(|h| h.value)
+        match self.first.get(name as usize) {
+            Some(&ABSENT) if self.headers.len() <= usize::from(ABSENT) => None,
+            Some(&place) if place != ABSENT => self.headers.get(usize::from(place)).map(|h| h.value),
+            _ => self.headers.iter().find(|h| h.name == name).map(|h| h.value),
+        }
     }
 
     /// The values of every header of that name, in order.
@@ -331,10 +336,11 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Length of the head including the empty line that ends it, or `None` while that has not arrived.
-pub(crate) fn head_length(bytes: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    while let Some(found) = memchr(b'\n', &bytes[from..]) {
+/// Length of the head including the empty line that ends it, or `None` while that has not arrived. Looks for line ends
+/// from `from` on; before it there must be no end of the head.
+pub(crate) fn head_length(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut from = from;
+    while let Some(found) = memchr(b'\n', bytes.get(from..)?) {
         let after = from + found + 1;
         match bytes.get(after..) {
             Some([b'\r', b'\n', ..]) => return Some(after + 2),
@@ -345,49 +351,42 @@ pub(crate) fn head_length(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// The lines of a head, found in one pass.
-struct Lines {
-    /// Offset of the line feed that ends each line; the empty line is not among them.
-    ends: Vec<usize>,
-    /// Length of the head, the empty line included.
-    head: usize,
-}
-
-impl Lines {
-    fn find(bytes: &[u8]) -> Option<Lines> {
-        let mut ends = Vec::with_capacity(32);
-        let mut from = 0;
-        for end in memchr::memchr_iter(b'\n', bytes) {
-            let length = end - from;
-            if from > 0 && (length == 0 || length == 1 && bytes[from] == b'\r') {
-                return Some(Lines { ends, head: end + 1 });
-            }
-            ends.push(end);
-            from = end + 1;
-        }
-        None
+/// The head as text; of a short message all of it, if it is text: one pass without looking for the end of the head
+/// first is the fastest there is.
+fn text_of(bytes: &[u8]) -> Result<&str, ParseError> {
+    if bytes.len() <= FIRST_LOOK
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        return Ok(text);
     }
+    let head_end = head_length(bytes, 0).ok_or(ParseError::HeadIncomplete)?;
+    std::str::from_utf8(&bytes[..head_end]).map_err(|e| ParseError::NotUtf8 { at: e.valid_up_to() })
 }
 
-fn without_cr(line: &str) -> &str {
-    line.strip_suffix('\r').unwrap_or(line)
+/// Messages up to this many bytes are taken for text before it is known where their head ends.
+const FIRST_LOOK: usize = 4096;
+
+/// Offset of the line feed that ends the line at `from`.
+fn line_end(text: &str, from: usize) -> Option<usize> {
+    memchr(b'\n', text.as_bytes().get(from..)?).map(|length| from + length)
 }
 
+/// Reads a first line. Exactly one space stands between its parts, and nothing after them: whoever writes otherwise
+/// would be understood differently by the next server.
 fn start_line(line: &str) -> Result<StartLine<'_>, ParseError> {
     if let Some(rest) = line.strip_prefix("SIP/2.0 ") {
         let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-        let code: u16 = code.parse().map_err(|_| ParseError::BadStartLine)?;
-        if !(100..700).contains(&code) {
-            return Err(ParseError::BadStartLine);
-        }
+        let code = match code.as_bytes() {
+            [b'1'..=b'6', b'0'..=b'9', b'0'..=b'9'] => code.parse().map_err(|_| ParseError::BadStartLine)?,
+            _ => return Err(ParseError::BadStartLine),
+        };
         return Ok(StartLine::Response { code, reason });
     }
-    let mut parts = line.split(' ');
-    let (Some(method), Some(uri), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(ParseError::BadStartLine);
-    };
-    if method.is_empty() || !method.bytes().all(is_token) || uri.is_empty() {
+    let method_end = line.bytes().position(|byte| !is_token(byte)).ok_or(ParseError::BadStartLine)?;
+    let (method, rest) = line.split_at(method_end);
+    let (uri, version) =
+        rest.strip_prefix(' ').and_then(|rest| rest.split_once(' ')).ok_or(ParseError::BadStartLine)?;
+    if method.is_empty() || uri.is_empty() || version.contains(' ') {
         return Err(ParseError::BadStartLine);
     }
     if !version.eq_ignore_ascii_case("SIP/2.0") {
@@ -396,16 +395,19 @@ fn start_line(line: &str) -> Result<StartLine<'_>, ParseError> {
     Ok(StartLine::Request { method, uri })
 }
 
-fn header_line(line: &str) -> Option<Header<'_>> {
-    let bytes = line.as_bytes();
-    let name_end = bytes.iter().position(|byte| !is_token(*byte))?;
-    let blank = bytes[name_end..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let colon = name_end + blank;
-    if name_end == 0 || bytes.get(colon) != Some(&b':') {
+/// Cuts `Name: value`, folds included.
+#[inline(always)]
+pub(crate) fn header_line(line: &str) -> Option<Header<'_>> {
+    let colon = memchr(b':', line.as_bytes())?;
+    let (spelling, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    if let Some(name) = spelled_as_usual(spelling) {
+        return Some(Header { name, spelling, value });
+    }
+    let spelling = spelling.trim_end_matches([' ', '\t']);
+    if spelling.is_empty() || !spelling.bytes().all(is_token) {
         return None;
     }
-    let spelling = &line[..name_end];
-    Some(Header { name: Name::from_spelling(spelling), spelling, value: line[colon + 1..].trim_ascii() })
+    Some(Header { name: Name::from_spelling(spelling), spelling, value })
 }
 
 /// The `token` characters of RFC 3261 §25.1.
@@ -413,13 +415,16 @@ pub(crate) fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
-const TOKEN: [bool; 256] = {
+static TOKEN: [bool; 256] = {
     let mut table = [false; 256];
-    let mut byte = 0u8;
-    while byte < 128 {
-        let other = matches!(byte, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
-        table[byte as usize] = byte.is_ascii_alphanumeric() || other;
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+            | b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
         byte += 1;
     }
     table
 };
+
+#[cfg(test)]
+mod tests;

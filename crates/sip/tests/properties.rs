@@ -1,7 +1,7 @@
 //! Properties that hold for all bytes, and for all messages we write.
 
 use proptest::prelude::*;
-use sip::framing::{Cut, Limits, cut};
+use sip::framing::{Cut, Framer, Limits, cut};
 use sip::{CSeq, Draft, Message, NameAddr, Uri, Via};
 
 fn token() -> impl Strategy<Value = String> {
@@ -83,8 +83,12 @@ proptest! {
         let wanted: Vec<Vec<u8>> = messages.iter().map(written).collect();
         let stream: Vec<u8> = wanted.iter().flat_map(|bytes| [bytes.as_slice(), b"\r\n\r\n"].concat()).collect();
         let (mut buffer, mut got, mut at, mut sizes) = (Vec::new(), Vec::new(), 0, sizes.iter().cycle());
+        let mut framer = Framer::default();
         while at < stream.len() || !buffer.is_empty() {
-            match cut(&buffer, &Limits::default()).expect("SIP") {
+            let cut_at_once = cut(&buffer, &Limits::default());
+            let step = framer.cut(&buffer, &Limits::default());
+            prop_assert_eq!(step, cut_at_once, "what was seen before changes nothing");
+            match step.expect("SIP") {
                 Cut::Message { length } => got.push(buffer.drain(..length).collect::<Vec<u8>>()),
                 Cut::KeepAlive { length } => { buffer.drain(..length); }
                 Cut::Incomplete => {
