@@ -1,3 +1,5 @@
+//! Streams cut into messages: every way to split them, every way to lie about their length.
+
 use super::*;
 use crate::message::Message;
 

@@ -1,3 +1,5 @@
+//! Single header values: what is understood, and what is refused.
+
 use super::*;
 
 fn name_addr(value: &str) -> NameAddr<'_> {

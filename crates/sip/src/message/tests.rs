@@ -1,3 +1,5 @@
+//! Messages cut but not changed: names, folds, lengths.
+
 use super::*;
 
 fn request(headers: &str) -> String {

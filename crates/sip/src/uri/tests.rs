@@ -1,3 +1,5 @@
+//! SIP URIs and their parts.
+
 use super::*;
 
 fn uri(text: &str) -> Uri<'_> {
