@@ -5,7 +5,7 @@
 
 use crate::authenticate::association::{Association, SignatureError};
 use crate::io::{ConnId, Io, StreamError};
-use sip::framing::{Cut, FramingError, Limits, cut};
+use sip::framing::{Cut, Framer, FramingError, Limits};
 use sip::{Draft, Message, Name};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -49,6 +49,7 @@ pub struct Link<'a> {
     conn: ConnId,
     local: SocketAddr,
     buffer: Vec<u8>,
+    framer: Framer,
     limits: Limits,
     association: Option<Association>,
     early: Vec<(Key, Vec<u8>)>,
@@ -69,6 +70,7 @@ impl<'a> Link<'a> {
             conn,
             local,
             buffer: Vec::new(),
+            framer: Framer::default(),
             limits: Limits::default(),
             association: None,
             early: Vec::new(),
@@ -181,7 +183,7 @@ impl<'a> Link<'a> {
 
     async fn next_message(&mut self, deadline: Duration) -> Result<Vec<u8>, LinkError> {
         loop {
-            match cut(&self.buffer, &self.limits)? {
+            match self.framer.cut(&self.buffer, &self.limits)? {
                 Cut::Message { length } => return Ok(self.buffer.drain(..length).collect()),
                 Cut::KeepAlive { length } => {
                     self.buffer.drain(..length);

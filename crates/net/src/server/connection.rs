@@ -5,7 +5,7 @@
 
 use crate::server::sip::Desk;
 use crate::server::wires::{Next, Outbox};
-use ::sip::framing::{Cut, cut};
+use ::sip::framing::{Cut, Framer};
 use futures_util::poll;
 use signin::io::{ConnId, Pending};
 use std::cell::RefCell;
@@ -44,6 +44,8 @@ pub(super) struct Connection<S> {
     presence: Presence,
     /// Received and not yet handled: nothing, or the beginning of a message.
     received: Vec<u8>,
+    /// What is known of that beginning, so that a slow sender does not have it searched again with every byte.
+    framer: Framer,
 }
 
 /// The connection as service and wires know it; they are told when it is gone, however it goes.
@@ -98,7 +100,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (conn, outbox) = desk.wires.enter(desk.limits.queued);
         desk.entered(conn);
         desk.service.opened(conn, remote, local);
-        Connection { stream, presence: Presence { desk, conn, outbox }, received: Vec::new() }
+        Connection {
+            stream,
+            presence: Presence { desk, conn, outbox },
+            received: Vec::new(),
+            framer: Framer::default(),
+        }
     }
 
     /// Serves until either side has enough.
@@ -130,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let received = std::mem::take(&mut self.received);
         let mut rest = received.as_slice();
         while !rest.is_empty() && !self.presence.outbox.is_closing() {
-            match cut(rest, &desk.limits.framing) {
+            match self.framer.cut(rest, &desk.limits.framing) {
                 Ok(Cut::Message { length }) => {
                     let (message, after) = rest.split_at(length);
                     rest = after;
