@@ -386,7 +386,9 @@ fn start_line(line: &str) -> Result<StartLine<'_>, ParseError> {
     let (method, rest) = line.split_at(method_end);
     let (uri, version) =
         rest.strip_prefix(' ').and_then(|rest| rest.split_once(' ')).ok_or(ParseError::BadStartLine)?;
-    if method.is_empty() || uri.is_empty() || version.contains(' ') {
+    // A control character could not be written again: it would become the space that splits this line anew.
+    let controlled = uri.bytes().any(|byte| byte.is_ascii_control());
+    if method.is_empty() || uri.is_empty() || controlled || version.contains(' ') {
         return Err(ParseError::BadStartLine);
     }
     if !version.eq_ignore_ascii_case("SIP/2.0") {
