@@ -115,6 +115,10 @@ pub(crate) struct Signin {
     /// Longest time for the whole of discovery, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60.0)]
     pub(crate) discovery_limit: f64,
+    /// Append the keys of every TLS session to FILE, so that a packet capture can be read (whoever has both reads
+    /// everything, tokens included)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_log: Option<PathBuf>,
     /// Remember in FILE which server took the sign-in, and try it first the next time
     #[arg(long, value_name = "FILE")]
     pub(crate) cache: Option<PathBuf>,

@@ -86,7 +86,7 @@ pub(crate) fn read_ready(file: &Path) -> Result<Ready> {
 }
 
 fn sockets(typed: &Signin, ready: Option<&Ready>) -> Result<Config> {
-    let mut config = Config { ca_files: typed.ca.clone(), ..Config::default() };
+    let mut config = Config { ca_files: typed.ca.clone(), key_log: typed.key_log.clone(), ..Config::default() };
     if let Some(ready) = ready {
         config.dns = Some(match typed.view {
             View::External => ready.dns.external,

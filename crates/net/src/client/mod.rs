@@ -53,6 +53,9 @@ pub struct Config {
     /// Added to the port of every TCP connection, as if by address translation: a laboratory that may not listen on
     /// port 443 listens on 443 + offset. What is reported keeps the port that was asked for.
     pub port_offset: u16,
+    /// File to which the keys of every TLS session are appended in the format that packet analysers read. Whoever has
+    /// it and a capture reads the traffic, tokens included: for finding faults, never for every day.
+    pub key_log: Option<PathBuf>,
     /// Longest HTTP body accepted. Bytes.
     pub http_body_limit: usize,
     /// Who is told what the sign-in tells.
@@ -67,6 +70,7 @@ impl Default for Config {
             system_roots: true,
             ca_files: Vec::new(),
             port_offset: 0,
+            key_log: None,
             http_body_limit: 4 * 1024 * 1024,
             events: Arc::new(|_| {}),
         }
@@ -93,6 +97,14 @@ pub enum SetupError {
         /// Which.
         path: PathBuf,
     },
+    /// The key log cannot be opened.
+    #[error("the key log {path} cannot be written: {error}", path = path.display())]
+    KeyLog {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// OpenSSL refuses its configuration.
     #[error("OpenSSL cannot be set up: {0}")]
     OpenSsl(#[from] openssl::error::ErrorStack),
@@ -115,7 +127,7 @@ impl Sockets {
     pub fn new(config: Config) -> Result<Sockets, SetupError> {
         Ok(Sockets {
             resolver: Resolver::new(config.dns)?,
-            tls: tls::Client::new(config.system_roots, &config.ca_files)?,
+            tls: tls::Client::new(config.system_roots, &config.ca_files, config.key_log.as_deref())?,
             port_offset: config.port_offset,
             http_body_limit: config.http_body_limit,
             events: config.events,

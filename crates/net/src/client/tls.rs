@@ -11,7 +11,9 @@ use openssl::ssl::{
 };
 use openssl::x509::X509;
 use signin::io::{ChainError, TlsError, TlsSession};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,6 +32,12 @@ const ALERT_REASONS: std::ops::Range<i32> = 1000..1256;
 /// Most findings of chain building that are kept.
 const MOST_CHAIN_ERRORS: usize = 64;
 
+/// The file that session keys are appended to, readable by its owner only.
+fn open_key_log(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
 /// Makes TLS clients.
 pub(super) struct Client {
     context: SslContext,
@@ -37,7 +45,7 @@ pub(super) struct Client {
 
 impl Client {
     /// Trusts the system's roots, those of `ca_files`, or both.
-    pub(super) fn new(system_roots: bool, ca_files: &[PathBuf]) -> Result<Client, SetupError> {
+    pub(super) fn new(system_roots: bool, ca_files: &[PathBuf], key_log: Option<&Path>) -> Result<Client, SetupError> {
         let mut builder = SslContextBuilder::new(SslMethod::tls_client())?;
         builder.set_security_level(0);
         builder.set_min_proto_version(Some(SslVersion::TLS1))?;
@@ -46,6 +54,15 @@ impl Client {
         builder.set_options(SslOptions::from_bits_retain(LEGACY_SERVER_CONNECT));
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
         builder.set_verify(SslVerifyMode::PEER);
+        if let Some(path) = key_log {
+            let file = open_key_log(path).map_err(|error| SetupError::KeyLog { path: path.to_owned(), error })?;
+            let file = Mutex::new(file);
+            builder.set_keylog_callback(move |_, line| {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                // A line that cannot be written costs a reader of captures, never the sign-in.
+                let _ = writeln!(file, "{line}");
+            });
+        }
         if system_roots {
             builder.set_default_verify_paths()?;
         }
