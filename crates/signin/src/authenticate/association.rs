@@ -234,6 +234,79 @@ mod tests {
         assert!(!window.accept(145));
     }
 
+    /// Both ends of one association, from a whole NTLM handshake.
+    fn both_ends(version: Version) -> (Association, Association) {
+        use mechanism::ntlm::{Acceptor, Credentials, Entropy, Mode, NtHash, TargetNames, answer};
+        let name = || String::from("X");
+        let names =
+            TargetNames { netbios_domain: name(), netbios_computer: name(), dns_domain: name(), dns_computer: name() };
+        let mut acceptor = Acceptor::new(Mode::Datagram, [1; 8], names);
+        let challenge = acceptor.challenge_message(None).expect("a challenge");
+        let nt_hash = NtHash::of_password("right");
+        let who = Credentials { user: name(), domain: name(), workstation: name(), nt_hash: nt_hash.clone() };
+        let entropy = Entropy { client_challenge: [2; 8], session_key: [3; 16] };
+        let answered = answer(Mode::Datagram, None, &challenge, &who, &entropy, 0).expect("an answer");
+        let read = acceptor.read_answer(&answered.message).expect("reads");
+        let key = nt_hash.session_base_key("X", "X", &[1; 8], read.nt_response()).expect("right");
+        let keys = acceptor.finish(&read, &key).expect("keys");
+        let end = |keys| {
+            let (opaque, realm, target) = (String::from("0A0B0C0D"), String::from("r"), String::from("fe"));
+            Association::new(opaque, Scheme::Ntlm, version, realm, target, MessageKeys::Ntlm(keys))
+        };
+        (end(answered.keys), end(keys))
+    }
+
+    fn request(cseq: u32) -> Draft {
+        let mut draft = Draft::request("REGISTER", "sip:contoso.test");
+        draft
+            .header("From", "<sip:a@contoso.test>;tag=1;epid=2")
+            .header("To", "<sip:a@contoso.test>")
+            .header("Call-ID", "x")
+            .header("CSeq", format_args!("{cseq} REGISTER"));
+        draft
+    }
+
+    /// What the server's end makes of a client's message.
+    fn checked(server: &mut Association, bytes: &[u8]) -> Result<(), SignatureError> {
+        let message = Message::parse(bytes).expect("our own writing");
+        let value = message.header(sip::Name::Authorization).expect("there");
+        let signature = Credentials::parse(value).expect("reads").signature.ok_or(SignatureError::Missing)?;
+        server.check_client(&signature, &message)
+    }
+
+    #[test]
+    fn version_3_does_not_sign_the_last_leg_and_version_4_does() {
+        for (version, last_leg) in [(Version::V3, Err(SignatureError::Missing)), (Version::V4, Ok(()))] {
+            let (mut client, mut server) = both_ends(version);
+            let mut draft = request(3);
+            client.sign_as_client(&mut draft, 7, Some(vec![1, 2])).expect("signs");
+            let bytes = draft.finish();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(text.contains(&format!("version={}", version.number())), "{text}");
+            assert_eq!(checked(&mut server, &bytes), last_leg);
+
+            let mut draft = request(4);
+            client.sign_as_client(&mut draft, 8, None).expect("signs");
+            let bytes = draft.finish();
+            let altered = String::from_utf8_lossy(&bytes).replace("CSeq: 4", "CSeq: 5").into_bytes();
+            assert_eq!(checked(&mut server, &altered), Err(SignatureError::Wrong));
+            assert_eq!(checked(&mut server, &bytes), Ok(()));
+            assert!(matches!(checked(&mut server, &bytes), Err(SignatureError::Replayed(_))));
+
+            let mut answer = Draft::response(200, "OK");
+            answer.header("From", "<sip:a@contoso.test>;tag=1").header("To", "<sip:a@contoso.test>;tag=2");
+            answer.header("Call-ID", "x").header("CSeq", "4 REGISTER").header("Expires", 600);
+            server.sign_as_server(&mut answer, 9).expect("signs");
+            let bytes = answer.finish();
+            let altered = String::from_utf8_lossy(&bytes).replace("Expires: 600", "Expires: 6").into_bytes();
+            let read = |bytes: &[u8], client: &mut Association| {
+                client.check_server(&Message::parse(bytes).expect("our own writing"))
+            };
+            assert_eq!(read(&altered, &mut client), Err(SignatureError::Wrong));
+            assert_eq!(read(&bytes, &mut client), Ok(()));
+        }
+    }
+
     proptest! {
         #[test]
         fn window_agrees_with_a_set(numbers in prop::collection::vec(1u32..2000, 1..300)) {
