@@ -124,10 +124,10 @@ impl Framer {
             return Ok(None);
         };
         let promised = content_length(&buffer[..head])?;
-        if promised > limits.body {
-            return Err(FramingError::BodyTooLong { promised, limit: limits.body });
+        match head.checked_add(promised) {
+            Some(length) if promised <= limits.body => Ok(Some(length)),
+            _ => Err(FramingError::BodyTooLong { promised, limit: limits.body }),
         }
-        Ok(Some(head + promised))
     }
 }
 

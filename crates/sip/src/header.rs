@@ -3,6 +3,7 @@
 //! Values are taken as received, folds included: white space is skipped wherever the grammar allows it.
 
 use crate::message::is_token;
+use crate::scan::{find3, trimmed};
 use crate::uri::Uri;
 use memchr::{memchr, memchr2, memchr3};
 
@@ -31,7 +32,7 @@ impl<'a> NameAddr<'a> {
     /// Reads one name-addr or addr-spec. Of a comma list use [`split_list`] first.
     pub fn parse(value: &'a str) -> Result<NameAddr<'a>, HeaderError> {
         let error = |why| HeaderError { header: "name-addr", why };
-        let value = value.trim_ascii();
+        let value = trimmed(value);
         let (display, rest) = display_name(value).map_err(error)?;
         if let Some(inside) = rest.strip_prefix('<') {
             let end = memchr(b'>', inside.as_bytes()).ok_or(error("a bracket does not close"))?;
@@ -43,7 +44,7 @@ impl<'a> NameAddr<'a> {
             if uri.trim_ascii().len() < uri.len() {
                 return Err(error("white space inside the brackets"));
             }
-            let params = Params::after(&inside[end + 1..]).ok_or(error("text after the bracket"))?;
+            let params = Params::whole(&inside[end + 1..]).ok_or(error("text after the bracket is no parameters"))?;
             return Ok(NameAddr { display, uri, params });
         }
         if display.is_some() {
@@ -58,7 +59,7 @@ impl<'a> NameAddr<'a> {
         if memchr2(b'?', b',', uri.as_bytes()).is_some() {
             return Err(error("a URI with a question mark or a comma needs brackets"));
         }
-        Ok(NameAddr { display, uri, params: Params::after(params).ok_or(error("bad parameters"))? })
+        Ok(NameAddr { display, uri, params: Params::whole(params).ok_or(error("bad parameters"))? })
     }
 
     /// The URI, understood.
@@ -74,8 +75,13 @@ pub struct Params<'a>(&'a str);
 impl<'a> Params<'a> {
     /// Parameters from text that is empty or begins with `;`; `None` for anything else.
     pub fn after(text: &'a str) -> Option<Params<'a>> {
-        let text = text.trim_ascii();
+        let text = trimmed(text);
         (text.is_empty() || text.starts_with(';')).then_some(Params(text))
+    }
+
+    /// The same, but nothing may be missing at its end: separators that separate nothing are an error (RFC 4475 §3.1.2.1).
+    fn whole(text: &'a str) -> Option<Params<'a>> {
+        Params::after(text).filter(|params| !params.0.ends_with(';'))
     }
 
     /// The text as written, with the leading `;`.
@@ -89,17 +95,23 @@ impl<'a> Params<'a> {
         std::iter::from_fn(move || {
             loop {
                 rest = rest.strip_prefix(';')?;
-                let end = outside_quotes(rest, b';').unwrap_or(rest.len());
+                let bytes = rest.as_bytes();
+                // Up to its `=` a parameter is a token: no quote can stand there.
+                let name_end = find3(bytes, b'=', b';', b'"').unwrap_or(bytes.len());
+                let end = match bytes.get(name_end) {
+                    Some(b'=') => value_end(rest, name_end + 1),
+                    Some(b';') | None => name_end,
+                    Some(_) => outside_quotes(rest, b';').unwrap_or(rest.len()),
+                };
                 let (param, after) = rest.split_at(end);
                 rest = after;
-                let param = param.trim_ascii();
-                if param.is_empty() {
-                    continue;
+                if bytes.get(name_end) == Some(&b'=') {
+                    return Some((trimmed(&param[..name_end]), Some(trimmed(&param[name_end + 1..]))));
                 }
-                return Some(match param.bytes().position(|byte| byte == b'=') {
-                    Some(at) => (param[..at].trim_ascii_end(), Some(param[at + 1..].trim_ascii_start())),
-                    None => (param, None),
-                });
+                let flag = trimmed(param);
+                if !flag.is_empty() {
+                    return Some((flag, None));
+                }
             }
         })
     }
@@ -172,7 +184,7 @@ impl<'a> Via<'a> {
         let (sent_by, params) = memchr(b';', rest.as_bytes()).map_or((rest, ""), |at| rest.split_at(at));
         let (host, port) =
             crate::uri::host_and_port(sent_by.trim_ascii()).ok_or(error("sent-by is not host[:port]"))?;
-        Ok(Via { transport, host, port, params: Params::after(params).ok_or(error("bad parameters"))? })
+        Ok(Via { transport, host, port, params: Params::whole(params).ok_or(error("bad parameters"))? })
     }
 }
 
@@ -187,7 +199,7 @@ pub fn split_list(value: &str) -> impl Iterator<Item = &str> {
                 None => (text, None),
             };
             rest = after;
-            let item = item.trim_ascii();
+            let item = trimmed(item);
             if !item.is_empty() {
                 return Some(item);
             }
@@ -258,18 +270,35 @@ fn quoted_end(bytes: &[u8]) -> Option<usize> {
     }
 }
 
+/// Where the parameter value that begins at `at` ends: before the next `;` outside quotes.
+#[inline]
+fn value_end(text: &str, at: usize) -> usize {
+    let bytes = text.as_bytes();
+    let from = match bytes.get(at) {
+        Some(b'"') => match quoted_end(&bytes[at..]) {
+            Some(end) => at + end + 1,
+            None => return text.len(),
+        },
+        _ => at,
+    };
+    match bytes.get(from) {
+        None => from,
+        Some(b';') => from,
+        Some(_) => outside_quotes(&text[from..], b';').map_or(text.len(), |end| from + end),
+    }
+}
+
 /// Offset of the first `wanted` outside quotes and angle brackets. Of a quote or bracket that does not end, the rest
 /// of the text is part.
 fn outside_quotes(text: &str, wanted: u8) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
-    // What stands outside quotes is short, so it is walked through; what stands inside may be long, so it is jumped.
     loop {
-        at += match *bytes.get(at)? {
-            byte if byte == wanted => return Some(at),
+        at += find3(bytes.get(at..)?, wanted, b'"', b'<')?;
+        at += match bytes[at] {
             b'"' => quoted_end(&bytes[at..])? + 1,
             b'<' => memchr(b'>', &bytes[at..])? + 1,
-            _ => 1,
+            _ => return Some(at),
         };
     }
 }

@@ -14,6 +14,8 @@ pub mod draft;
 pub mod framing;
 pub mod header;
 pub mod message;
+mod scan;
+mod spelling;
 pub mod transaction;
 pub mod uri;
 

@@ -3,6 +3,8 @@
 //! The parser makes one pass over the head, from line end to line end with `memchr`, records where each header begins and ends, and copies
 //! nothing. Values stay exactly as received, because signatures of a layer above cover them as sent.
 
+use crate::scan::{find, trimmed};
+use crate::spelling;
 use memchr::{memchr, memchr2};
 use std::borrow::Cow;
 
@@ -89,18 +91,8 @@ macro_rules! names {
             }
         }
 
-        /// The name spelled exactly as RFC 3261 spells it, as nearly every peer does: comparisons of fixed length,
-        /// which the compiler turns into a few loads.
-        #[inline]
-        fn spelled_as_usual(spelling: &str) -> Option<Name> {
-            match spelling {
-                $($long => Some(Name::$variant),)+
-                _ => None,
-            }
-        }
-
         /// Every spelling, long and compact.
-        const SPELLINGS: &[(&str, Name)] = &[$(($long, Name::$variant), $(($compact, Name::$variant),)?)+];
+        pub(crate) const SPELLINGS: &[(&str, Name)] = &[$(($long, Name::$variant), $(($compact, Name::$variant),)?)+];
     };
 }
 
@@ -173,10 +165,6 @@ const fn slot(spelling: &[u8]) -> usize {
 impl Name {
     /// Which header this spelling means; case does not matter, compact forms are understood.
     pub fn from_spelling(spelling: &str) -> Name {
-        spelled_as_usual(spelling).unwrap_or_else(|| Name::from_any_case(spelling))
-    }
-
-    fn from_any_case(spelling: &str) -> Name {
         let mut at = slot(spelling.as_bytes());
         while let Some((known, name)) = TABLE[at] {
             if known.eq_ignore_ascii_case(spelling) {
@@ -231,21 +219,25 @@ impl<'a> Message<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, ParseError> {
         let text = text_of(bytes)?;
         let first_end = line_end(text, 0).ok_or(ParseError::HeadIncomplete)?;
-        let line = &text[..first_end];
-        let start = start_line(line.strip_suffix('\r').unwrap_or(line))?;
+        let start = start_line(without_cr(&text[..first_end]))?;
         let mut message = Message { start, headers: Vec::with_capacity(24), first: [ABSENT; NAMES], body: &[] };
         let mut content_length = None;
-        let mut at = first_end + 1;
+        let mut from = first_end + 1;
         let head_end = loop {
-            let from = at;
             let mut end = line_end(text, from).ok_or(ParseError::HeadIncomplete)?;
-            if matches!(&text.as_bytes()[from..end], [] | [b'\r']) {
+            if let [b'\n', ..] | [b'\r', b'\n', ..] = text.as_bytes()[from..] {
                 break end + 1;
             }
             while let Some(b' ' | b'\t') = text.as_bytes().get(end + 1) {
                 end = line_end(text, end + 1).ok_or(ParseError::HeadIncomplete)?;
             }
-            let header = header_line(&text[from..end]).ok_or(ParseError::BadHeader { at: from })?;
+            let header = match spelling::usual(&text.as_bytes()[from..]) {
+                Some((name, length)) => {
+                    let (spelling, rest) = text[from..end].split_at(length);
+                    Header { name, spelling, value: trimmed(without_cr(&rest[1..])) }
+                }
+                None => header_line(&text[from..end]).ok_or(ParseError::BadHeader { at: from })?,
+            };
             if header.name == Name::ContentLength {
                 let length = crate::header::digits(header.value).ok_or(ParseError::BadContentLength)?;
                 if content_length.replace(length).is_some_and(|before| before != length) {
@@ -253,7 +245,7 @@ impl<'a> Message<'a> {
                 }
             }
             message.push(header);
-            at = end + 1;
+            from = end + 1;
         };
         let rest = &bytes[head_end..];
         message.body = match content_length {
@@ -367,49 +359,65 @@ fn text_of(bytes: &[u8]) -> Result<&str, ParseError> {
 const FIRST_LOOK: usize = 4096;
 
 /// Offset of the line feed that ends the line at `from`.
+#[inline]
 fn line_end(text: &str, from: usize) -> Option<usize> {
     memchr(b'\n', text.as_bytes().get(from..)?).map(|length| from + length)
+}
+
+#[inline]
+fn without_cr(line: &str) -> &str {
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 /// Reads a first line. Exactly one space stands between its parts, and nothing after them: whoever writes otherwise
 /// would be understood differently by the next server.
 fn start_line(line: &str) -> Result<StartLine<'_>, ParseError> {
-    if let Some(rest) = line.strip_prefix("SIP/2.0 ") {
-        let (code, reason) = rest.split_once(' ').unwrap_or((rest, ""));
-        let code = match code.as_bytes() {
-            [b'1'..=b'6', b'0'..=b'9', b'0'..=b'9'] => code.parse().map_err(|_| ParseError::BadStartLine)?,
-            _ => return Err(ParseError::BadStartLine),
-        };
-        return Ok(StartLine::Response { code, reason });
+    if line.get(..4).is_some_and(|begin| begin.eq_ignore_ascii_case("SIP/")) {
+        return status_line(line);
     }
-    let method_end = line.bytes().position(|byte| !is_token(byte)).ok_or(ParseError::BadStartLine)?;
-    let (method, rest) = line.split_at(method_end);
-    let (uri, version) =
-        rest.strip_prefix(' ').and_then(|rest| rest.split_once(' ')).ok_or(ParseError::BadStartLine)?;
+    let (method, rest) = word(line).ok_or(ParseError::BadStartLine)?;
+    let (uri, version) = word(rest).ok_or(ParseError::BadStartLine)?;
     // A control character could not be written again: it would become the space that splits this line anew.
     let controlled = uri.bytes().any(|byte| byte.is_ascii_control());
-    if method.is_empty() || uri.is_empty() || controlled || version.contains(' ') {
+    if controlled || !method.bytes().all(is_token) || find(version.as_bytes(), b' ').is_some() {
         return Err(ParseError::BadStartLine);
     }
-    if !version.eq_ignore_ascii_case("SIP/2.0") {
+    if version != "SIP/2.0" && !version.eq_ignore_ascii_case("SIP/2.0") {
         return Err(ParseError::BadVersion);
     }
     Ok(StartLine::Request { method, uri })
 }
 
-/// Cuts `Name: value`, folds included.
-#[inline(always)]
-pub(crate) fn header_line(line: &str) -> Option<Header<'_>> {
-    let colon = memchr(b':', line.as_bytes())?;
-    let (spelling, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-    if let Some(name) = spelled_as_usual(spelling) {
-        return Some(Header { name, spelling, value });
+fn status_line(line: &str) -> Result<StartLine<'_>, ParseError> {
+    let (version, rest) = word(line).ok_or(ParseError::BadStartLine)?;
+    if !version.eq_ignore_ascii_case("SIP/2.0") {
+        return Err(ParseError::BadVersion);
     }
+    // Many leave out the space before an empty reason.
+    let (code, reason) = word(rest).unwrap_or((rest, ""));
+    match code.as_bytes() {
+        [b'1'..=b'6', b'0'..=b'9', b'0'..=b'9'] => {
+            let code = code.parse().map_err(|_| ParseError::BadStartLine)?;
+            Ok(StartLine::Response { code, reason })
+        }
+        _ => Err(ParseError::BadStartLine),
+    }
+}
+
+/// What stands before the first space, which has to be something, and what after it.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let end = find(text.as_bytes(), b' ').filter(|end| *end > 0)?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
+/// Cuts `Name: value`, folds included.
+pub(crate) fn header_line(line: &str) -> Option<Header<'_>> {
+    let (spelling, value) = line.split_at(find(line.as_bytes(), b':')?);
     let spelling = spelling.trim_end_matches([' ', '\t']);
     if spelling.is_empty() || !spelling.bytes().all(is_token) {
         return None;
     }
-    Some(Header { name: Name::from_spelling(spelling), spelling, value })
+    Some(Header { name: Name::from_spelling(spelling), spelling, value: value[1..].trim_ascii() })
 }
 
 /// The `token` characters of RFC 3261 §25.1.
