@@ -4,9 +4,10 @@ use super::Mode;
 use super::crypto::{NtHash, hmac_md5, rc4};
 use super::keys::SigningKeys;
 use super::message::{
-    AV_FLAG_MIC, Authenticate, Challenge, Flags, NtlmError, TargetInfo, av, negotiate_bytes, set_mic, without_mic,
+    AV_FLAG_MIC, Authenticate, Challenge, Flags, MAX_MESSAGE, NtlmError, TargetInfo, negotiate_bytes, set_mic,
+    without_mic,
 };
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// Who logs on.
 #[derive(Debug, Clone)]
@@ -21,11 +22,12 @@ pub struct Credentials {
     pub nt_hash: NtHash,
 }
 
-/// Randomness, handed in.
+/// Randomness, handed in; for one answer only. Wiped when dropped.
+#[derive(ZeroizeOnDrop)]
 pub struct Entropy {
     /// Client challenge.
     pub client_challenge: [u8; 8],
-    /// Session key to send.
+    /// Session key to send, encrypted.
     pub session_key: [u8; 16],
 }
 
@@ -69,7 +71,8 @@ pub fn negotiate() -> Vec<u8> {
 }
 
 /// Answers a CHALLENGE. `filetime` is the time, 100 ns since 1601, for servers that send none. When the server sends its
-/// time, the messages are protected by an integrity code, for which `negotiate` is needed as sent.
+/// time, the messages are protected by an integrity code, §3.1.5.1.2; it covers `negotiate` as sent, which there is in
+/// [`Mode::Connection`] and not in [`Mode::Datagram`] (else [`NtlmError::NotExpected`]).
 pub fn answer(
     mode: Mode,
     negotiate: Option<&[u8]>,
@@ -80,7 +83,12 @@ pub fn answer(
 ) -> Result<Answered, NtlmError> {
     let parsed = Challenge::parse(challenge)?;
     let wanted = check_flags(mode, parsed.flags)?;
-    let server_time = parsed.target_info.get(av::TIMESTAMP).and_then(|v| v.try_into().ok()).map(u64::from_le_bytes);
+    let first = match (mode, negotiate) {
+        (Mode::Datagram, None) => &[],
+        (Mode::Connection, Some(bytes)) => bytes,
+        _ => return Err(NtlmError::NotExpected),
+    };
+    let server_time = parsed.target_info.timestamp()?;
     let mut info = parsed.target_info.clone();
     if server_time.is_some() {
         info.set_flags(AV_FLAG_MIC)?;
@@ -104,8 +112,11 @@ pub fn answer(
         mic: server_time.is_some().then_some([0; 16]),
     };
     let mut bytes = message.to_bytes();
+    if bytes.len() > MAX_MESSAGE {
+        return Err(NtlmError::TooLong);
+    }
     if server_time.is_some() {
-        let mic = hmac_md5(&exported[..], &[negotiate.unwrap_or_default(), challenge, &without_mic(&bytes)]);
+        let mic = hmac_md5(&exported[..], &[first, challenge, &bytes]);
         set_mic(&mut bytes, &mic);
     }
     Ok(Answered { message: bytes, keys: SigningKeys::derive(&exported, mode) })
@@ -125,7 +136,8 @@ fn check_flags(mode: Mode, offered: Flags) -> Result<u32, NtlmError> {
     }
     match mode {
         Mode::Datagram if !offered.has(Flags::DATAGRAM) => Err(NtlmError::Lacks("the connectionless form")),
-        Mode::Datagram if !offered.has(Flags::SIGN) => Err(NtlmError::Lacks("signatures")),
+        // Not asked for: IDENTIFY, which pidgin-sipe wants to see, but which changes nothing on the wire.
+        Mode::Datagram if !offered.has(Flags::SIGN | Flags::ALWAYS_SIGN) => Err(NtlmError::Lacks("signatures")),
         Mode::Datagram => Ok(DATAGRAM_FLAGS & (offered.0 | Flags::REQUEST_TARGET | Flags::VERSION)),
         Mode::Connection => Ok(CONNECTION_FLAGS & (offered.0 | Flags::REQUEST_TARGET | Flags::VERSION)),
     }

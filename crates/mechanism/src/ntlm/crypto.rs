@@ -27,22 +27,24 @@ impl NtHash {
 
     /// From its 32 hexadecimal digits, as a store keeps it.
     pub fn from_hex(text: &str) -> Option<NtHash> {
-        let mut hash = [0; 16];
-        if text.len() != 32 || !text.is_ascii() {
+        let mut hash = NtHash([0; 16]);
+        if text.len() != 32 {
             return None;
         }
-        for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let digits = std::str::from_utf8(digits).ok()?;
-            *byte = u8::from_str_radix(digits, 16).ok()?;
+        for (byte, digits) in hash.0.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            for digit in digits {
+                // Not `from_str_radix`: it takes signs as well.
+                *byte = *byte << 4 | u8::try_from(char::from(*digit).to_digit(16)?).ok()?;
+            }
         }
-        Some(NtHash(hash))
+        Some(hash)
     }
 
     /// Its 32 hexadecimal digits, for the store and for nothing else.
     pub fn to_hex(&self) -> Zeroizing<String> {
         let mut text = Zeroizing::new(String::with_capacity(32));
-        for byte in self.0 {
-            text.push_str(&format!("{byte:02x}"));
+        for digit in self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+            text.extend(char::from_digit(digit.into(), 16));
         }
         text
     }
@@ -83,13 +85,14 @@ impl fmt::Debug for NtHash {
     }
 }
 
-/// Simple capitals, one for one, as the product does: a letter whose capital is two letters stays.
+/// Simple capitals, one UTF-16 unit for one, as the product does: a letter whose capital is two letters stays, and so does
+/// one that takes two units.
 fn capitals(text: &str) -> String {
     text.chars()
         .map(|c| {
             let mut upper = c.to_uppercase();
             match (upper.next(), upper.next()) {
-                (Some(single), None) => single,
+                (Some(single), None) if c.len_utf16() == 1 => single,
                 _ => c,
             }
         })

@@ -1,12 +1,13 @@
 //! The three messages and their fields. `[MS-NLMP]` §2.2. Integers are little-endian; a field is described by length
 //! (16 bits), allocated length (16 bits) and offset from the start of the message (32 bits).
 
+use std::fmt;
 use std::ops::Range;
 
 /// `NTLMSSP` and a zero byte.
 const SIGNATURE: &[u8; 8] = b"NTLMSSP\0";
 
-/// Longest message read; the product's are below 2 KiB.
+/// Longest message read and written, in bytes; the product's are below 2 KiB.
 pub const MAX_MESSAGE: usize = 16 * 1024;
 
 /// What is wrong with a message, or with what it asks for.
@@ -15,9 +16,12 @@ pub enum NtlmError {
     /// Not an NTLM message, or another one than expected.
     #[error("not the NTLM message that was expected")]
     NotExpected,
-    /// Ends before its fields do, or is longer than any real one.
-    #[error("the message is cut off, too long, or a field lies outside it")]
+    /// Ends before its fields do, or is longer than any real one ([`MAX_MESSAGE`]), or a field lies within the fixed part.
+    #[error("the message is cut off, too long, or a field lies where it cannot be")]
     Damaged,
+    /// Our own message would be longer than [`MAX_MESSAGE`]: a name that was given to us is no name.
+    #[error("the names given are too long for an NTLM message; see user, domain, workstation and server names")]
+    TooLong,
     /// A name is not UTF-16.
     #[error("a name is not UTF-16")]
     BadText,
@@ -122,8 +126,11 @@ impl TargetInfo {
             if at > bytes.len() {
                 return Err(NtlmError::BadTargetInfo);
             }
-            if id == av::EOL {
-                return Ok(TargetInfo(bytes[..at].to_vec()));
+            match (id, length) {
+                (av::EOL, 0) => return Ok(TargetInfo(bytes[..at].to_vec())),
+                // An end with something in it would hide what is added behind it.
+                (av::EOL, _) => return Err(NtlmError::BadTargetInfo),
+                _ => {}
             }
         }
     }
@@ -178,6 +185,12 @@ impl TargetInfo {
         Ok(())
     }
 
+    /// The time pair, 100 ns since 1601; refused when it is there and is no time.
+    pub(crate) fn timestamp(&self) -> Result<Option<u64>, NtlmError> {
+        let time = self.get(av::TIMESTAMP).map(|value| value.try_into().map(u64::from_le_bytes));
+        time.transpose().map_err(|_| NtlmError::BadTargetInfo)
+    }
+
     /// The flags pair.
     pub fn flags(&self) -> u32 {
         self.get(av::FLAGS).and_then(|v| u32_at(v, 0)).unwrap_or(0)
@@ -209,11 +222,11 @@ impl Challenge {
         let flags = Flags(u32_at(bytes, 20).ok_or(NtlmError::Damaged)?);
         let server_challenge = array_at(bytes, 24).ok_or(NtlmError::Damaged)?;
         let target_info = match flags.has(Flags::TARGET_INFO) {
-            true => TargetInfo::parse(field(bytes, 40)?)?,
+            true => TargetInfo::parse(field(bytes, 40, CHALLENGE_FIXED)?)?,
             false => return Err(NtlmError::Lacks("target information")),
         };
         let target_name = match flags.has(Flags::UNICODE) {
-            true => text(field(bytes, 12)?)?,
+            true => text(field(bytes, 12, CHALLENGE_FIXED)?)?,
             // In some code page, but then we do not go on anyway.
             false => String::new(),
         };
@@ -259,8 +272,9 @@ pub fn negotiate_flags(bytes: &[u8]) -> Result<Flags, NtlmError> {
     u32_at(bytes, 12).map(Flags).ok_or(NtlmError::Damaged)
 }
 
-/// AUTHENTICATE, §2.2.1.3.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// AUTHENTICATE, §2.2.1.3. Prints who it is about, and of the answers only how long they are: passwords can be guessed
+/// from them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Authenticate {
     /// What was agreed on.
     pub flags: Flags,
@@ -280,27 +294,41 @@ pub struct Authenticate {
     pub mic: Option<[u8; 16]>,
 }
 
+/// Where the payload of a CHALLENGE can begin: the version field is not always there, §2.2.1.2.
+const CHALLENGE_FIXED: usize = 48;
+
+/// Where the payload of an AUTHENTICATE can begin: neither version nor integrity code is always there, §2.2.1.3.
+const AUTHENTICATE_FIXED: usize = 64;
+
 /// Where the integrity code stands.
 const MIC_OFFSET: usize = 72;
 
+/// Where the payload can begin when there is an integrity code.
+const MIC_END: usize = MIC_OFFSET + 16;
+
 impl Authenticate {
-    /// Reads an AUTHENTICATE.
+    /// Reads an AUTHENTICATE. That the list in the NT response is whole is not asked here; without a whole one there is no
+    /// integrity code.
     pub fn parse(bytes: &[u8]) -> Result<Authenticate, NtlmError> {
         check_type(bytes, 3)?;
         let flags = Flags(u32_at(bytes, 60).ok_or(NtlmError::Damaged)?);
-        let nt_response = field(bytes, 20)?.to_vec();
-        let mic = match response_info(&nt_response).is_some_and(|info| info.flags() & AV_FLAG_MIC != 0) {
-            true => Some(array_at(bytes, MIC_OFFSET).ok_or(NtlmError::Damaged)?),
-            false => None,
+        if !flags.has(Flags::UNICODE) {
+            // In some code page that the message does not name.
+            return Err(NtlmError::Lacks("Unicode"));
+        }
+        let nt_response = field(bytes, 20, AUTHENTICATE_FIXED)?;
+        let (mic, fixed) = match response_info(nt_response).is_ok_and(|info| info.flags() & AV_FLAG_MIC != 0) {
+            true => (Some(array_at(bytes, MIC_OFFSET).ok_or(NtlmError::Damaged)?), MIC_END),
+            false => (None, AUTHENTICATE_FIXED),
         };
         Ok(Authenticate {
             flags,
-            lm_response: field(bytes, 12)?.to_vec(),
-            nt_response,
-            domain: text(field(bytes, 28)?)?,
-            user: text(field(bytes, 36)?)?,
-            workstation: text(field(bytes, 44)?)?,
-            session_key: field(bytes, 52)?.to_vec(),
+            lm_response: field(bytes, 12, fixed)?.to_vec(),
+            nt_response: field(bytes, 20, fixed)?.to_vec(),
+            domain: text(field(bytes, 28, fixed)?)?,
+            user: text(field(bytes, 36, fixed)?)?,
+            workstation: text(field(bytes, 44, fixed)?)?,
+            session_key: field(bytes, 52, fixed)?.to_vec(),
             mic,
         })
     }
@@ -311,7 +339,7 @@ impl Authenticate {
         let mut bytes = Vec::with_capacity(512);
         bytes.extend_from_slice(SIGNATURE);
         bytes.extend_from_slice(&3u32.to_le_bytes());
-        let head = if self.mic.is_some() { MIC_OFFSET + 16 } else { MIC_OFFSET };
+        let head = if self.mic.is_some() { MIC_END } else { MIC_OFFSET };
         // Payload order of the product: domain, user, workstation, LM, NT, session key.
         let payload: [&[u8]; 6] =
             [&domain, &user, &workstation, &self.lm_response, &self.nt_response, &self.session_key];
@@ -336,10 +364,25 @@ impl Authenticate {
     }
 }
 
+impl fmt::Debug for Authenticate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticate")
+            .field("flags", &self.flags)
+            .field("domain", &self.domain)
+            .field("user", &self.user)
+            .field("workstation", &self.workstation)
+            .field("lm_response", &format_args!("{} bytes", self.lm_response.len()))
+            .field("nt_response", &format_args!("{} bytes", self.nt_response.len()))
+            .field("session_key", &format_args!("{} bytes", self.session_key.len()))
+            .field("mic", &self.mic.is_some())
+            .finish()
+    }
+}
+
 /// The message with its integrity code zeroed: what the code is computed over.
 pub(crate) fn without_mic(bytes: &[u8]) -> Vec<u8> {
     let mut zeroed = bytes.to_vec();
-    if let Some(mic) = zeroed.get_mut(MIC_OFFSET..MIC_OFFSET + 16) {
+    if let Some(mic) = zeroed.get_mut(MIC_OFFSET..MIC_END) {
         mic.fill(0);
     }
     zeroed
@@ -347,14 +390,14 @@ pub(crate) fn without_mic(bytes: &[u8]) -> Vec<u8> {
 
 /// Places the integrity code.
 pub(crate) fn set_mic(bytes: &mut [u8], mic: &[u8; 16]) {
-    if let Some(place) = bytes.get_mut(MIC_OFFSET..MIC_OFFSET + 16) {
+    if let Some(place) = bytes.get_mut(MIC_OFFSET..MIC_END) {
         place.copy_from_slice(mic);
     }
 }
 
 /// Target information inside a version 2 NT response, §2.2.2.7.
-pub(crate) fn response_info(nt_response: &[u8]) -> Option<TargetInfo> {
-    TargetInfo::parse(nt_response.get(44..)?).ok()
+pub(crate) fn response_info(nt_response: &[u8]) -> Result<TargetInfo, NtlmError> {
+    TargetInfo::parse(nt_response.get(44..).ok_or(NtlmError::BadTargetInfo)?)
 }
 
 /// Time inside a version 2 NT response, 100 ns since 1601.
@@ -372,12 +415,16 @@ fn check_type(bytes: &[u8], wanted: u32) -> Result<(), NtlmError> {
     Ok(())
 }
 
-/// The bytes a descriptor at `at` points to.
-fn field(bytes: &[u8], at: usize) -> Result<&[u8], NtlmError> {
+/// The bytes a descriptor at `at` points to; they begin behind the fixed part. Fields may overlap: each is read by itself.
+fn field(bytes: &[u8], at: usize, fixed: usize) -> Result<&[u8], NtlmError> {
     let length = usize::from(u16_at(bytes, at).ok_or(NtlmError::Damaged)?);
     let offset = u32_at(bytes, at + 4).ok_or(NtlmError::Damaged)? as usize;
     if length == 0 {
+        // Its offset means nothing, §2.2.1.
         return Ok(&[]);
+    }
+    if offset < fixed {
+        return Err(NtlmError::Damaged);
     }
     let end = offset.checked_add(length).ok_or(NtlmError::Damaged)?;
     bytes.get(offset..end).ok_or(NtlmError::Damaged)
@@ -404,7 +451,10 @@ fn array_at<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
 
 /// UTF-16, little-endian.
 pub(crate) fn utf16(text: &str) -> Vec<u8> {
-    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    // Never grown, since growing leaves a copy behind, and the text may be a password.
+    let mut bytes = Vec::with_capacity(2 * text.len());
+    bytes.extend(text.encode_utf16().flat_map(u16::to_le_bytes));
+    bytes
 }
 
 fn text(bytes: &[u8]) -> Result<String, NtlmError> {

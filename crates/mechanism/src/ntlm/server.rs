@@ -5,8 +5,10 @@ use super::Mode;
 use super::crypto::{hmac_md5, rc4};
 use super::keys::SigningKeys;
 use super::message::{
-    Authenticate, Challenge, Flags, NtlmError, TargetInfo, av, negotiate_flags, response_time, without_mic,
+    Authenticate, Challenge, Flags, MAX_MESSAGE, NtlmError, TargetInfo, av, negotiate_flags, response_info,
+    response_time, without_mic,
 };
+use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -33,8 +35,8 @@ pub struct Acceptor {
     challenge: Vec<u8>,
 }
 
-/// An AUTHENTICATE that is worth asking about.
-#[derive(Debug, Clone)]
+/// An AUTHENTICATE that is worth asking about. Prints no more of it than [`Authenticate`] does.
+#[derive(Clone)]
 pub struct Answer {
     message: Authenticate,
     bytes: Vec<u8>,
@@ -64,6 +66,12 @@ impl Answer {
     /// The client's time, 100 ns since 1601.
     pub fn response_time(&self) -> Option<u64> {
         response_time(&self.message.nt_response)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Answer").field(&self.message).finish()
     }
 }
 
@@ -116,11 +124,16 @@ impl Acceptor {
         ]);
         let challenge =
             Challenge { flags: Flags(flags), server_challenge: self.server_challenge, target_name, target_info };
-        self.challenge = challenge.to_bytes();
-        Ok(self.challenge.clone())
+        let bytes = challenge.to_bytes();
+        if bytes.len() > MAX_MESSAGE {
+            return Err(NtlmError::TooLong);
+        }
+        self.challenge = bytes.clone();
+        Ok(bytes)
     }
 
-    /// Reads an AUTHENTICATE; what is not NTLM version 2 with a session key is refused before anybody is asked.
+    /// Reads an AUTHENTICATE; what is not NTLM version 2 is refused before anybody is asked, and in [`Mode::Datagram`] what
+    /// brings no session key of 128 bits. Whether it answers *this* challenge, the proof alone can tell.
     pub fn read_answer(&self, authenticate: &[u8]) -> Result<Answer, NtlmError> {
         if self.challenge.is_empty() {
             return Err(NtlmError::NoChallenge);
@@ -133,7 +146,12 @@ impl Acceptor {
         if message.nt_response.len() < 16 + 28 + 4 || !message.nt_response[16..].starts_with(&[1, 1]) {
             return Err(NtlmError::Version1);
         }
+        // Only a whole list says whether there is an integrity code to check.
+        response_info(&message.nt_response)?;
         let signed = self.mode == Mode::Datagram;
+        if signed && !message.flags.has(Flags::DATAGRAM) {
+            return Err(NtlmError::Lacks("the connectionless form"));
+        }
         if signed && !message.flags.has(Flags::EXTENDED_SESSION_SECURITY | Flags::KEY_128) {
             return Err(NtlmError::Lacks("extended session security with 128-bit keys"));
         }
@@ -144,7 +162,8 @@ impl Acceptor {
         Ok(Answer { message, bytes: authenticate.to_vec() })
     }
 
-    /// The answer was found right: takes the session key out, checks the integrity code when the client sent one.
+    /// The answer was found right: takes the session key out, and checks the integrity code in constant time when the client
+    /// sent one. `session_base_key` comes from [`super::NtHash::session_base_key`].
     pub fn finish(&self, answer: &Answer, session_base_key: &[u8; 16]) -> Result<SigningKeys, NtlmError> {
         let mut exported = Zeroizing::new(*session_base_key);
         if answer.message.flags.has(Flags::KEY_EXCHANGE) {
