@@ -7,10 +7,10 @@
 
 mod peer;
 
+use mechanism::Side;
 use mechanism::ntlm::message::{Authenticate, Challenge, Flags, TargetInfo, av};
 use mechanism::ntlm::{
-    Acceptor, Credentials, Entropy, Mode, NtHash, NtlmError, Side, SigningKeys, TargetNames, WrongAnswer, answer,
-    negotiate,
+    Acceptor, Credentials, Entropy, Mode, NtHash, NtlmError, SigningKeys, TargetNames, WrongAnswer, answer, negotiate,
 };
 use peer::Peer;
 

@@ -5,20 +5,12 @@
 
 use super::Mode;
 use super::crypto::{keyed, md5, rc4};
+use crate::Side;
 use hmac::{Hmac, Mac};
 use md5::Md5;
 use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
-
-/// Who signed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// The initiator.
-    Client,
-    /// The acceptor.
-    Server,
-}
 
 /// Sequence number of every datagram signature in SIP.
 const DATAGRAM_SEQUENCE: u32 = 100;

@@ -24,7 +24,7 @@ pub mod server;
 
 pub use client::{Answered, Credentials, Entropy, answer, negotiate};
 pub use crypto::{NtHash, WrongAnswer};
-pub use keys::{Side, SigningKeys};
+pub use keys::SigningKeys;
 pub use message::NtlmError;
 pub use server::{Acceptor, Answer, TargetNames};
 

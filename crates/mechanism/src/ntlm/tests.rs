@@ -4,6 +4,7 @@ use super::crypto::{NtHash, hmac_md5, rc4};
 use super::keys::SigningKeys;
 use super::message::{Authenticate, Challenge, Flags};
 use super::*;
+use crate::Side;
 use hex::{decode, encode};
 use proptest::prelude::*;
 

@@ -4,7 +4,8 @@
 
 use super::message::{AuthenticationInfo, Credentials, Scheme, Signature, Version};
 use super::signing::{self, Salt, Unsignable};
-use mechanism::ntlm::{Side, SigningKeys};
+use mechanism::Side;
+use mechanism::ntlm::SigningKeys;
 use sip::{Draft, Message};
 
 /// How many numbers behind the highest one may still arrive. `[MS-SIPAE]` gives no figure.

@@ -1,0 +1,1 @@
+//! Kerberos 5, both halves.

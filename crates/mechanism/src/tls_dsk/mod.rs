@@ -1,0 +1,1 @@
+//! TLS-DSK, both halves.
