@@ -5,7 +5,6 @@ use super::crypto::{NtHash, hmac_md5, rc4};
 use super::keys::SigningKeys;
 use super::message::{
     AV_FLAG_MIC, Authenticate, Challenge, Flags, MAX_MESSAGE, NtlmError, TargetInfo, negotiate_bytes, set_mic,
-    without_mic,
 };
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
