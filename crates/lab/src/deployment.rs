@@ -9,6 +9,7 @@ use crate::zone;
 use hickory_server::Server;
 use hickory_server::zone_handler::Catalog;
 use net::server::{HttpLimits, Identity, Serving, SipLimits, SystemSurroundings, Wires, listen, serve_http, serve_sip};
+use signin::authenticate::offer::Offer;
 use signin::authenticate::server::Settings as AuthSettings;
 use signin::authenticate::verifier::NtlmVerifier;
 use signin::directory::Directory;
@@ -179,13 +180,13 @@ impl Lab {
         );
         let foundations = Foundations {
             directory: common.directory.clone(),
-            verifier: common.verifier.clone(),
             surroundings: common.surroundings.clone(),
             wire: wires.clone(),
             neighbours: common.neighbours.clone(),
             journal: Arc::new(Log),
         };
-        let mut authentication = AuthSettings::new(host.fqdn, DOMAIN);
+        let offers = vec![Offer::Ntlm(common.verifier.clone())];
+        let mut authentication = AuthSettings::new(host.fqdn, DOMAIN, offers);
         authentication.netbios_domain = NETBIOS.to_owned();
         let settings = Settings { external, ..Settings::default() };
         let front_end = Arc::new(FrontEnd::new(here, settings, authentication, Arc::new(provision), foundations));

@@ -14,8 +14,9 @@
 //! The one lock is never held while anything is waited for. What has to ask the directory or the verifier becomes a
 //! future, which the connection awaits before its next message: so the answers of one connection keep their order.
 
+use crate::authenticate::offer::Asked;
 use crate::authenticate::server::{Associations, Completing, Examined, Moment, Settings as AuthSettings, Verified};
-use crate::authenticate::verifier::{NtlmQuestion, NtlmVerifier, Refusal};
+use crate::authenticate::verifier::{Identity, Refusal};
 use crate::directory::{Directory, DirectoryError, User};
 use crate::io::{ConnId, Pending};
 use crate::journal::{Journal, ServerEvent};
@@ -75,8 +76,6 @@ impl Default for Settings {
 pub struct Foundations {
     /// Users.
     pub directory: Arc<dyn Directory>,
-    /// Who checks NTLM answers.
-    pub verifier: Arc<dyn NtlmVerifier>,
     /// Time and randomness.
     pub surroundings: Arc<dyn Surroundings>,
     /// Where bytes go.
@@ -224,9 +223,7 @@ impl FrontEnd {
                 self.answer_unsigned(&hop, message, &self.unauthorized(&challenges, diagnostics));
                 None
             }
-            Examined::Ask(question, completing) => {
-                Some(Box::pin(self.verify(hop, bytes.to_vec(), question, *completing)))
-            }
+            Examined::Ask(asked, completing) => Some(Box::pin(self.verify(hop, bytes.to_vec(), asked, *completing))),
             Examined::Verified(verified) => {
                 let arrived = Arrived { hop, bytes: bytes.to_vec(), to_tag: self.new_tag() };
                 Some(Box::pin(self.serve(arrived, verified)))
@@ -234,18 +231,14 @@ impl FrontEnd {
         }
     }
 
-    async fn verify(self: Arc<Self>, hop: Hop, bytes: Vec<u8>, question: NtlmQuestion, completing: Completing) {
-        let outcome = self.foundations.verifier.verify(question).await;
+    async fn verify(self: Arc<Self>, hop: Hop, bytes: Vec<u8>, asked: Asked, completing: Completing) {
+        let outcome = asked.await;
         let Ok(message) = Message::parse(&bytes) else { return };
-        let examined = match outcome {
-            Ok(proof) => self.with_associations(|a, moment| a.complete(moment, completing, &proof, &message)),
-            Err(Refusal::Credentials { why }) => self.with_associations(|a, _| a.refuse(why)),
-            Err(Refusal::Unavailable(error)) => {
-                self.note(&ServerEvent::Unavailable { why: error.to_string() });
-                self.answer_unsigned(&hop, &message, &unavailable(&error));
-                return;
-            }
-        };
+        if let Err(Refusal::Unavailable(error)) = &outcome {
+            self.note(&ServerEvent::Unavailable { why: error.to_string() });
+            return self.answer_unsigned(&hop, &message, &unavailable(error));
+        }
+        let examined = self.with_associations(|a, moment| a.asked(moment, completing, outcome, &message));
         if let Some(rest) = self.proceed(hop, &message, &bytes, examined) {
             rest.await;
         }
@@ -351,9 +344,12 @@ impl FrontEnd {
         }
     }
 
-    /// The user of the claimed address, and whether the proven account owns that address.
+    /// The user of the claimed address, and whether that address is the proven identity's.
     async fn user_and_owner(&self, verified: &Verified) -> Result<(Option<Arc<User>>, bool), DirectoryError> {
-        let owner = self.foundations.directory.user_of_account(verified.account()).await?;
+        let owner = match verified.identity() {
+            Identity::Account(account) => self.foundations.directory.user_of_account(account).await?,
+            Identity::Address(aor) => self.foundations.directory.user(aor).await?,
+        };
         let owns = owner.as_ref().is_some_and(|owner| owner.aor == verified.claim().aor);
         Ok((owner.filter(|_| owns), owns))
     }

@@ -19,13 +19,13 @@ pub enum MessageKeys {
 }
 
 impl MessageKeys {
-    fn sign(&self, by: Side, text: &str) -> Vec<u8> {
+    fn sign(&mut self, by: Side, text: &str) -> Vec<u8> {
         match self {
             MessageKeys::Ntlm(keys) => keys.sign(by, text.as_bytes()).to_vec(),
         }
     }
 
-    fn verify(&self, by: Side, text: &str, mac: &[u8]) -> bool {
+    fn verify(&mut self, by: Side, text: &str, mac: &[u8]) -> bool {
         match self {
             MessageKeys::Ntlm(keys) => keys.verify(by, text.as_bytes(), mac),
         }
@@ -35,8 +35,8 @@ impl MessageKeys {
 /// What both ends agreed on.
 #[derive(Debug)]
 pub struct Association {
-    /// Names it on the wire.
-    pub opaque: String,
+    /// Names it on the wire. A client of Kerberos learns it from the first answer.
+    pub opaque: Option<String>,
     /// Scheme that made the keys.
     pub scheme: Scheme,
     /// Protocol version.
@@ -74,7 +74,7 @@ pub enum SignatureError {
 impl Association {
     /// A new association: nothing signed, nothing received.
     pub fn new(
-        opaque: String,
+        opaque: Option<String>,
         scheme: Scheme,
         version: Version,
         realm: String,
@@ -92,7 +92,7 @@ impl Association {
             scheme: self.scheme.clone(),
             realm: self.realm.clone(),
             target_name: self.target_name.clone(),
-            opaque: Some(self.opaque.clone()),
+            opaque: self.opaque.clone(),
             version: Some(self.version),
             signature,
         };
@@ -118,7 +118,7 @@ impl Association {
             realm: self.realm.clone(),
             target_name: self.target_name.clone(),
             version: first.then_some(self.version),
-            opaque: Some(self.opaque.clone()),
+            opaque: self.opaque.clone(),
             gssapi_data: handshake,
             signature,
         };
@@ -153,11 +153,13 @@ impl Association {
         let same = info.scheme == self.scheme
             && info.realm == self.realm
             && info.target_name == self.target_name
-            && info.opaque.as_ref().is_none_or(|opaque| *opaque == self.opaque);
+            && (info.opaque.is_none() || self.opaque.is_none() || info.opaque == self.opaque);
         if !same {
             return Err(SignatureError::OtherAssociation);
         }
-        self.check(Side::Server, &info.signature, message)
+        self.check(Side::Server, &info.signature, message)?;
+        self.opaque = self.opaque.take().or(info.opaque);
+        Ok(())
     }
 
     fn check(&mut self, by: Side, signature: &Signature, message: &Message<'_>) -> Result<(), SignatureError> {
@@ -252,7 +254,7 @@ mod tests {
         let keys = acceptor.finish(&read, &key).expect("keys");
         let end = |keys| {
             let (opaque, realm, target) = (String::from("0A0B0C0D"), String::from("r"), String::from("fe"));
-            Association::new(opaque, Scheme::Ntlm, version, realm, target, MessageKeys::Ntlm(keys))
+            Association::new(Some(opaque), Scheme::Ntlm, version, realm, target, MessageKeys::Ntlm(keys))
         };
         (end(answered.keys), end(keys))
     }

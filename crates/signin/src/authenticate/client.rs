@@ -200,7 +200,7 @@ pub fn last_leg(
     let answered = ntlm::answer(Mode::Datagram, None, token, &credentials, entropy, filetime(unix_seconds))
         .map_err(|error| bad(error.to_string()))?;
     let association = Association::new(
-        opaque,
+        Some(opaque),
         challenge.scheme.clone(),
         challenge.version.unwrap_or(Version::V4),
         challenge.realm.clone(),

@@ -10,6 +10,7 @@
 //! | [`signing`] | the text a signature covers |
 //! | [`association`] | keys in use, numbers seen |
 //! | [`verifier`] | who can tell whether an NTLM answer is right |
+//! | [`offer`] | what a server offers, and how it asks about tokens |
 //! | [`server`] | challenge, handshake, check of every request |
 //! | [`client`] | choice of scheme, handshake, signing and checking |
 //!
@@ -19,6 +20,7 @@
 pub mod association;
 pub mod client;
 pub mod message;
+pub mod offer;
 pub mod server;
 pub mod signing;
 pub mod verifier;

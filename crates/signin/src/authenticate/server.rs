@@ -1,26 +1,33 @@
 //! The server's half: challenges, handshakes, and the check of every request. `[MS-SIPAE]` §3.3.
 //!
 //! ```text
-//!  no credentials ──────────► 401, one challenge for each scheme of this side
+//!  no credentials ──────────► 401, one challenge for each offer of this side
 //!  NTLM, empty token ───────► 401, CHALLENGE, opaque            (half-open, 60 s, few per connection)
-//!  NTLM, AUTHENTICATE ──────► the verifier is asked ──► right: association, the signature is checked too
-//!                                                  └──► wrong: 401, all challenges again, 1000
+//!  NTLM, AUTHENTICATE ──────► asked of the offer ─► right: association, the signature is checked too
+//!                                              └──► wrong: 401, all challenges again, 1000
+//!  Kerberos, AP-REQ ────────► asked of the offer ─► as above, at once
+//!  TLS-DSK, flight ─────────► asked of the offer ─► 401, our flight, opaque; after the last one a signature is due
 //!  signature ───────────────► association by opaque, endpoint the same, signature right, number new
 //! ```
+//!
+//! What takes long (a directory far away, RSA) is not done here: it is handed out as a future, [`Examined::Ask`], and what
+//! came of it is handed back in.
 //!
 //! An association is found by its opaque and belongs to one endpoint (address and epid), never to a From tag, a CSeq
 //! or a connection: open clients change all of those while they go on using it.
 
-use super::association::{Association, MessageKeys, SignatureError};
-use super::message::{Challenge, Credentials, Scheme, Version};
-use super::verifier::{NtlmProof, NtlmQuestion};
+use super::association::{Association, SignatureError};
+use super::message::{Challenge, Credentials, Version};
+use super::offer::{Asked, Keys, Offer, Proof};
+use super::verifier::{Identity, Refusal};
 use crate::io::ConnId;
-use crate::name::{AccountName, Aor};
+use crate::name::Aor;
 use crate::register::endpoint::{Epid, InstanceId};
 use crate::reply::Diagnostics;
-use mechanism::ntlm::{Acceptor, Answer, Mode, TargetNames};
+use mechanism::ntlm::{Acceptor, Mode, TargetNames};
 use sip::{Draft, Message, Name, NameAddr};
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a server authenticates. Times are from the last handshake message.
@@ -28,14 +35,14 @@ use std::time::Duration;
 pub struct Settings {
     /// Realm of every challenge.
     pub realm: String,
-    /// FQDN of this server; target name of every scheme but Kerberos.
+    /// FQDN of this server; target name of every scheme, with `sip/` before it for Kerberos.
     pub fqdn: String,
     /// NetBIOS name of the domain, for the target information of NTLM.
     pub netbios_domain: String,
     /// DNS name of the domain, likewise.
     pub dns_domain: String,
-    /// Schemes offered, best first.
-    pub schemes: Vec<Scheme>,
+    /// What is offered, best first.
+    pub offers: Vec<Offer>,
     /// How long an association lives: the client's 8 hours and some slack.
     pub association_lifetime: Duration,
     /// How long a handshake may take.
@@ -51,14 +58,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults for a server of this name.
-    pub fn new(fqdn: &str, dns_domain: &str) -> Settings {
+    /// The defaults for a server of this name that offers this.
+    pub fn new(fqdn: &str, dns_domain: &str, offers: Vec<Offer>) -> Settings {
         Settings {
             realm: "SIP Communications Service".to_owned(),
             fqdn: fqdn.to_owned(),
             netbios_domain: dns_domain.split('.').next().unwrap_or_default().to_ascii_uppercase(),
             dns_domain: dns_domain.to_owned(),
-            schemes: vec![Scheme::Ntlm],
+            offers,
             association_lifetime: Duration::from_secs(8 * 3600 + 900),
             handshake_lifetime: Duration::from_secs(60),
             replaced_lifetime: Duration::from_secs(60),
@@ -92,7 +99,7 @@ impl Claim {
 #[derive(Debug, Clone)]
 pub struct Verified {
     claim: Claim,
-    account: AccountName,
+    identity: Identity,
     opaque: String,
     fresh: bool,
     owner: bool,
@@ -104,10 +111,9 @@ impl Verified {
         &self.claim
     }
 
-    /// The account that proved itself. Whether it owns the address is the registrar's question: see
-    /// [`Verified::is_owner`].
-    pub fn account(&self) -> &AccountName {
-        &self.account
+    /// Who proved himself. Whether the claimed address is his is the registrar's question: see [`Verified::is_owner`].
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// Names the association that signs the answer.
@@ -115,7 +121,7 @@ impl Verified {
         &self.opaque
     }
 
-    /// Whether the account is known to own the claimed address: [`Associations::found_owner`] was told so earlier in
+    /// Whether the identity is known to own the claimed address: [`Associations::found_owner`] was told so earlier in
     /// this association. `false` says only that nobody asked yet.
     pub fn is_owner(&self) -> bool {
         self.owner
@@ -128,7 +134,6 @@ impl Verified {
 }
 
 /// What is to be done with a request.
-#[derive(Debug)]
 pub enum Examined {
     /// Its sender is proven.
     Verified(Verified),
@@ -141,49 +146,52 @@ pub enum Examined {
         /// For the server's log, never for the peer.
         log: Option<String>,
     },
-    /// Ask the verifier, then call [`Associations::complete`].
-    Ask(NtlmQuestion, Box<Completing>),
+    /// Await the future, without any lock held, and hand its outcome to [`Associations::asked`].
+    Ask(Asked, Box<Completing>),
     /// Answer 400: the request contradicts itself.
     Refuse(Diagnostics),
     /// No answer at all (ACK and CANCEL are never challenged).
     Drop,
 }
 
-/// A handshake that waits for the verifier.
-#[derive(Debug)]
+/// A handshake message whose token is being looked at.
 pub struct Completing {
-    claim: Claim,
-    credentials: Credentials,
-    answer: Answer,
-    acceptor: Acceptor,
-}
-
-/// A handshake under way: the CHALLENGE was sent.
-#[derive(Debug)]
-struct Handshake {
     conn: ConnId,
     claim: Claim,
-    acceptor: Acceptor,
+    credentials: Credentials,
+    /// Until when the handshake has to be over.
     until: Duration,
 }
 
+/// A handshake under way.
+struct Handshake {
+    conn: ConnId,
+    claim: Claim,
+    awaits: Awaits,
+    until: Duration,
+}
+
+/// What a handshake waits for.
+enum Awaits {
+    /// NTLM: the AUTHENTICATE to this CHALLENGE.
+    Answer(Box<Acceptor>),
+}
+
 /// An association in use, and whose it is.
-#[derive(Debug)]
 struct Established {
     association: Association,
     claim: Claim,
-    account: AccountName,
-    /// The account owns the claimed address. Proving who one is does not prove that.
+    identity: Identity,
+    /// The identity owns the claimed address. Proving who one is does not prove that.
     owner: bool,
     until: Duration,
 }
 
-/// The latest association of each endpoint. The account is part of the key, for an endpoint is only claimed: who logs on
+/// The latest association of each endpoint. The identity is part of the key, for an endpoint is only claimed: who logs on
 /// as himself and claims somebody else's address must not end that other one's association.
-type Current = HashMap<(Aor, InstanceId, AccountName), String>;
+type Current = HashMap<(Aor, InstanceId, Identity), String>;
 
 /// Every handshake and association of one server.
-#[derive(Debug)]
 pub struct Associations {
     settings: Settings,
     handshakes: HashMap<String, Handshake>,
@@ -232,63 +240,85 @@ impl Associations {
         };
         let examined = match self.credentials_for_us(message) {
             None => self.challenge(None, None),
-            Some(credentials) => match (&credentials.gssapi_data, credentials.opaque.as_deref()) {
-                (Some(token), None) if token.is_empty() => self.begin(moment, conn, claim, &credentials),
-                (Some(token), Some(opaque)) if !token.is_empty() => {
-                    let opaque = opaque.to_owned();
-                    self.answer(moment, claim, credentials, &opaque)
+            Some((offer, credentials)) => {
+                let opaque = credentials.opaque.clone();
+                match (&credentials.gssapi_data, opaque.as_deref()) {
+                    (Some(token), None) => match offer {
+                        Offer::Ntlm(_) if token.is_empty() => self.begin_ntlm(moment, conn, claim, &credentials),
+                        _ => self.challenge(None, Some("a first token that is not one of its scheme".to_owned())),
+                    },
+                    (Some(token), Some(opaque)) if !token.is_empty() => {
+                        self.go_on(moment, claim, credentials, &offer, opaque)
+                    }
+                    (None, Some(opaque)) => self.check(moment, claim, &credentials, opaque, message),
+                    _ => self.challenge(None, Some("credentials without a token or an opaque".to_owned())),
                 }
-                (None, Some(opaque)) => {
-                    let opaque = opaque.to_owned();
-                    self.check(moment, claim, &credentials, &opaque, message)
-                }
-                _ => self.challenge(None, Some("credentials without a token or an opaque".to_owned())),
-            },
+            }
         };
         match examined {
-            Examined::Challenge { .. } if unanswerable => Examined::Drop,
+            Examined::Challenge { .. } | Examined::Ask(..) if unanswerable => Examined::Drop,
             examined => examined,
         }
     }
 
-    /// Credentials of a scheme, realm and target that are ours, from either header.
-    fn credentials_for_us(&self, message: &Message<'_>) -> Option<Credentials> {
+    /// Credentials for an offer of ours, with our realm and target, from either header.
+    fn credentials_for_us(&self, message: &Message<'_>) -> Option<(Offer, Credentials)> {
+        let settings = &self.settings;
         message
             .all(Name::Authorization)
             .chain(message.all(Name::ProxyAuthorization))
             .filter_map(|value| Credentials::parse(value).ok())
-            .find(|c| {
-                self.settings.schemes.contains(&c.scheme)
-                    && c.realm == self.settings.realm
-                    && c.target_name == self.settings.fqdn
+            .filter(|credentials| credentials.realm == settings.realm)
+            .find_map(|credentials| {
+                let offer = settings.offers.iter().find(|offer| offer.scheme() == credentials.scheme)?;
+                let ours = credentials.target_name == offer.target_name(&settings.fqdn);
+                ours.then(|| (offer.clone(), credentials))
             })
     }
 
-    /// The challenge of every scheme.
+    /// The challenge of every offer.
     fn challenge(&self, diagnostics: Option<Diagnostics>, log: Option<String>) -> Examined {
-        let offer = |scheme: &Scheme| {
+        let challenge = |offer: &Offer| {
             Challenge {
-                scheme: scheme.clone(),
+                scheme: offer.scheme(),
                 realm: self.settings.realm.clone(),
-                target_name: self.settings.fqdn.clone(),
+                target_name: offer.target_name(&self.settings.fqdn),
                 version: Some(Version::V4),
                 opaque: None,
                 gssapi_data: None,
-                sts_uri: None,
+                sts_uri: offer.sts_uri().map(str::to_owned),
             }
             .to_string()
         };
-        Examined::Challenge { challenges: self.settings.schemes.iter().map(offer).collect(), diagnostics, log }
+        Examined::Challenge { challenges: self.settings.offers.iter().map(challenge).collect(), diagnostics, log }
     }
 
     fn refused(&self, log: impl Into<String>) -> Examined {
         self.challenge(Some(Diagnostics::public(1000, "Final handshake failed")), Some(log.into()))
     }
 
-    /// First leg: sends the CHALLENGE. `[MS-SIPAE]` §3.3.5.1.
-    fn begin(&mut self, moment: &Moment<'_>, conn: ConnId, claim: Claim, credentials: &Credentials) -> Examined {
+    /// The next leg of one handshake: a token of ours, and the opaque that names the handshake.
+    fn leg(&self, credentials: &Credentials, opaque: String, token: Vec<u8>) -> Examined {
+        let challenge = Challenge {
+            scheme: credentials.scheme.clone(),
+            realm: self.settings.realm.clone(),
+            target_name: credentials.target_name.clone(),
+            version: Some(credentials.version.unwrap_or(Version::V4)),
+            opaque: Some(opaque),
+            gssapi_data: Some(token),
+            sts_uri: None,
+        };
+        Examined::Challenge { challenges: vec![challenge.to_string()], diagnostics: None, log: None }
+    }
+
+    fn is_full(&self, conn: ConnId) -> bool {
         let here = self.handshakes_of.get(&conn).map_or(0, Vec::len);
-        if here >= self.settings.handshakes_per_connection || self.handshakes.len() >= self.settings.handshakes {
+        here >= self.settings.handshakes_per_connection || self.handshakes.len() >= self.settings.handshakes
+    }
+
+    /// First leg of NTLM: sends the CHALLENGE. `[MS-SIPAE]` §3.3.5.1.
+    fn begin_ntlm(&mut self, moment: &Moment<'_>, conn: ConnId, claim: Claim, credentials: &Credentials) -> Examined {
+        if self.is_full(conn) {
             return self.challenge(None, Some("too many handshakes under way".to_owned()));
         }
         let names = TargetNames {
@@ -303,19 +333,10 @@ impl Associations {
             Err(error) => return self.refused(error.to_string()),
         };
         let opaque = self.new_opaque(moment);
-        let challenge = Challenge {
-            scheme: Scheme::Ntlm,
-            realm: self.settings.realm.clone(),
-            target_name: self.settings.fqdn.clone(),
-            version: Some(credentials.version.unwrap_or(Version::V4)),
-            opaque: Some(opaque.clone()),
-            gssapi_data: Some(token),
-            sts_uri: None,
-        };
         let until = moment.now + self.settings.handshake_lifetime;
-        self.handshakes_of.entry(conn).or_default().push(opaque.clone());
-        self.handshakes.insert(opaque, Handshake { conn, claim, acceptor, until });
-        Examined::Challenge { challenges: vec![challenge.to_string()], diagnostics: None, log: None }
+        let awaits = Awaits::Answer(Box::new(acceptor));
+        self.keep_handshake(opaque.clone(), Handshake { conn, claim, awaits, until });
+        self.leg(credentials, opaque, token)
     }
 
     fn new_opaque(&self, moment: &Moment<'_>) -> String {
@@ -327,8 +348,15 @@ impl Associations {
         }
     }
 
-    /// Last leg: reads the AUTHENTICATE and asks. A challenge is good for one answer.
-    fn answer(&mut self, moment: &Moment<'_>, claim: Claim, credentials: Credentials, opaque: &str) -> Examined {
+    /// A further leg. What a handshake waits for is good for one token.
+    fn go_on(
+        &mut self,
+        moment: &Moment<'_>,
+        claim: Claim,
+        credentials: Credentials,
+        offer: &Offer,
+        opaque: &str,
+    ) -> Examined {
         let Some(handshake) = self.take_handshake(opaque) else {
             return self.challenge(None, Some("an answer to no challenge of ours".to_owned()));
         };
@@ -339,21 +367,19 @@ impl Associations {
             return self.challenge(None, Some("an answer too late or from another endpoint".to_owned()));
         }
         let token = credentials.gssapi_data.as_deref().unwrap_or_default();
-        let answer = match handshake.acceptor.read_answer(token) {
-            Ok(answer) => answer,
-            Err(error) => return self.refused(format!("NTLM answer: {error}")),
+        let asked = match (handshake.awaits, offer) {
+            (Awaits::Answer(acceptor), Offer::Ntlm(verifier)) => {
+                let skew = self.settings.clock_skew;
+                super::offer::ask_ntlm(Arc::clone(verifier), *acceptor, token, moment.unix_seconds, skew)
+            }
         };
-        if let Some(skew) = self.clock_skew(moment, &answer) {
-            let reason = "Significant time skew detected during authentication";
-            return self.challenge(Some(Diagnostics::public(1013, reason)), Some(format!("clock is off by {skew} s")));
-        }
-        let question = NtlmQuestion {
-            account: AccountName { domain: answer.domain().to_owned(), user: answer.user().to_owned() },
-            server_challenge: *handshake.acceptor.server_challenge(),
-            nt_response: answer.nt_response().to_vec(),
-        };
-        let completing = Completing { claim, credentials, answer, acceptor: handshake.acceptor };
-        Examined::Ask(question, Box::new(completing))
+        let completing = Completing { conn: handshake.conn, claim, credentials, until: handshake.until };
+        Examined::Ask(asked, Box::new(completing))
+    }
+
+    fn keep_handshake(&mut self, opaque: String, handshake: Handshake) {
+        self.handshakes_of.entry(handshake.conn).or_default().push(opaque.clone());
+        self.handshakes.insert(opaque, handshake);
     }
 
     fn take_handshake(&mut self, opaque: &str) -> Option<Handshake> {
@@ -367,37 +393,44 @@ impl Associations {
         Some(handshake)
     }
 
-    /// Seconds the client's clock is off by, when that is too much. A zero time (it is optional) is not judged.
-    fn clock_skew(&self, moment: &Moment<'_>, answer: &Answer) -> Option<u64> {
-        const SECONDS_1601_TO_1970: i64 = 11_644_473_600;
-        let filetime = answer.response_time().filter(|time| *time != 0)?;
-        let client = i64::try_from(filetime / 10_000_000).unwrap_or(i64::MAX).saturating_sub(SECONDS_1601_TO_1970);
-        let skew = client.abs_diff(moment.unix_seconds);
-        (skew > self.settings.clock_skew.as_secs()).then_some(skew)
-    }
-
-    /// The verifier said yes: derives the keys and checks the signature of the message that brought the answer.
-    pub fn complete(
+    /// What came of [`Examined::Ask`]; `message` is the one that was examined. A directory that did not answer is the
+    /// caller's to report.
+    pub fn asked(
         &mut self,
         moment: &Moment<'_>,
         completing: Completing,
-        proof: &NtlmProof,
+        outcome: Result<Proof, Refusal>,
         message: &Message<'_>,
     ) -> Examined {
-        let Completing { claim, credentials, answer, acceptor } = completing;
-        let keys = match acceptor.finish(&answer, &proof.session_base_key) {
-            Ok(keys) => keys,
-            Err(error) => return self.refused(format!("NTLM keys: {error}")),
-        };
-        let opaque = credentials.opaque.clone().unwrap_or_default();
+        let Completing { claim, credentials, .. } = completing;
+        match outcome {
+            Err(refusal) => self.challenge(Some(refusal.diagnostics()), Some(refusal.to_string())),
+            Ok(Proof::Keys(keys)) => {
+                let opaque = credentials.opaque.clone().unwrap_or_else(|| self.new_opaque(moment));
+                self.establish(moment, claim, &credentials, keys, opaque, message)
+            }
+        }
+    }
+
+    /// The keys are there: checks the signature of the message that brought the last token, and begins the association.
+    fn establish(
+        &mut self,
+        moment: &Moment<'_>,
+        claim: Claim,
+        credentials: &Credentials,
+        keys: Keys,
+        opaque: String,
+        message: &Message<'_>,
+    ) -> Examined {
         let version = credentials.version.unwrap_or(Version::V4);
+        let Keys { identity, keys } = keys;
         let mut association = Association::new(
-            opaque.clone(),
-            credentials.scheme,
+            Some(opaque.clone()),
+            credentials.scheme.clone(),
             version,
-            credentials.realm,
-            credentials.target_name,
-            MessageKeys::Ntlm(keys),
+            credentials.realm.clone(),
+            credentials.target_name.clone(),
+            keys,
         );
         match (&credentials.signature, version) {
             (Some(signature), _) => {
@@ -408,33 +441,18 @@ impl Associations {
             (None, Version::V3) => {}
             (None, Version::V4) => return self.refused("the last leg is not signed"),
         }
-        self.establish(moment, claim, proof.account.clone(), association)
-    }
-
-    fn establish(
-        &mut self,
-        moment: &Moment<'_>,
-        claim: Claim,
-        account: AccountName,
-        association: Association,
-    ) -> Examined {
-        let opaque = association.opaque.clone();
-        let endpoint = (claim.aor.clone(), claim.instance, account.clone());
+        let endpoint = (claim.aor.clone(), claim.instance, identity.clone());
         if let Some(before) = self.current.insert(endpoint, opaque.clone())
             && let Some(old) = self.established.get_mut(&before)
         {
             old.until = old.until.min(moment.now + self.settings.replaced_lifetime);
         }
         let until = moment.now + self.settings.association_lifetime;
-        let (owned_claim, owned_account) = (claim.clone(), account.clone());
-        let established = Established { association, claim: owned_claim, account: owned_account, owner: false, until };
+        let (owned_claim, owned_identity) = (claim.clone(), identity.clone());
+        let established =
+            Established { association, claim: owned_claim, identity: owned_identity, owner: false, until };
         self.established.insert(opaque.clone(), established);
-        Examined::Verified(Verified { claim, account, opaque, fresh: true, owner: false })
-    }
-
-    /// The verifier said no, or could not say.
-    pub fn refuse(&self, log: String) -> Examined {
-        self.refused(log)
+        Examined::Verified(Verified { claim, identity, opaque, fresh: true, owner: false })
     }
 
     /// A signed request within an association. `[MS-SIPAE]` §3.3.5.2.
@@ -459,10 +477,10 @@ impl Associations {
             {
                 match known.association.check_client(signature, message) {
                     Ok(()) => {
-                        let account = known.account.clone();
+                        let identity = known.identity.clone();
                         return Examined::Verified(Verified {
                             claim,
-                            account,
+                            identity,
                             opaque: opaque.to_owned(),
                             fresh: false,
                             owner: known.owner,
@@ -484,17 +502,17 @@ impl Associations {
         Some(draft.finish())
     }
 
-    /// Notes that the account of this association owns the address it claims.
+    /// Notes that the identity of this association owns the address it claims.
     pub fn found_owner(&mut self, opaque: &str) {
         if let Some(known) = self.established.get_mut(opaque) {
             known.owner = true;
         }
     }
 
-    /// Ends an association (un-REGISTER, deregistration, a claim that is not the account's).
+    /// Ends an association (un-REGISTER, deregistration, a claim that is not the identity's).
     pub fn forget(&mut self, opaque: &str) {
         if let Some(gone) = self.established.remove(opaque) {
-            let endpoint = (gone.claim.aor, gone.claim.instance, gone.account);
+            let endpoint = (gone.claim.aor, gone.claim.instance, gone.identity);
             if self.current.get(&endpoint).is_some_and(|current| current == opaque) {
                 self.current.remove(&endpoint);
             }

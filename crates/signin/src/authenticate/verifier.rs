@@ -3,7 +3,8 @@
 
 use crate::directory::DirectoryError;
 use crate::io::Pending;
-use crate::name::AccountName;
+use crate::name::{AccountName, Aor};
+use crate::reply::Diagnostics;
 use zeroize::Zeroizing;
 
 /// What an AUTHENTICATE message claims, and the challenge it answers. `[MS-NLMP]` §3.3.2.
@@ -26,18 +27,47 @@ pub struct NtlmProof {
     pub session_base_key: Zeroizing<[u8; 16]>,
 }
 
-/// The answer was not accepted.
+/// Who proved himself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// An account, by password or ticket.
+    Account(AccountName),
+    /// The holder of a certificate that was issued to this address.
+    Address(Aor),
+}
+
+/// What a handshake's last token brought was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Wrong password, unknown or disabled account. Which one stays in the server's log.
-    #[error("the credentials are not right")]
+    #[error("the credentials are not right: {why}")]
     Credentials {
         /// For the log of the server, never for the peer.
         why: String,
     },
+    /// The client's clock and ours differ by more than the mechanism allows.
+    #[error("the client's clock is off by {seconds} s")]
+    ClockSkew {
+        /// By how much.
+        seconds: u64,
+    },
     /// Nobody could tell.
     #[error(transparent)]
     Unavailable(#[from] DirectoryError),
+}
+
+impl Refusal {
+    /// What the peer is told.
+    pub fn diagnostics(&self) -> Diagnostics {
+        match self {
+            Refusal::ClockSkew { .. } => {
+                Diagnostics::public(1013, "Significant time skew detected during authentication")
+            }
+            Refusal::Credentials { .. } | Refusal::Unavailable(_) => {
+                Diagnostics::public(1000, "Final handshake failed")
+            }
+        }
+    }
 }
 
 /// Verifies NTLM answers. Implementations take the same time whether the account exists or not.

@@ -258,8 +258,8 @@ impl Gate {
                 }
                 Err(error) => self.refused(error.to_string()),
             },
-            Err(Refusal::Credentials { why }) => self.refused(why),
             Err(Refusal::Unavailable(error)) => Admission::Unavailable(error),
+            Err(refusal) => self.refused(refusal.to_string()),
         }
     }
 

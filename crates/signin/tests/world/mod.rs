@@ -7,6 +7,7 @@
 
 use futures_util::FutureExt;
 use mechanism::ntlm::NtHash;
+use signin::authenticate::offer::Offer;
 use signin::authenticate::server::Settings as AuthSettings;
 use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
 use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
@@ -181,13 +182,13 @@ impl World {
         let here = Here { fqdn: fqdn.clone(), role: plan.role, topology, liveness: Liveness::default() };
         let foundations = Foundations {
             directory,
-            verifier: Arc::new(People(self.clone())),
             surroundings,
             wire: Arc::new(Cable(Arc::downgrade(&self.0))),
             neighbours: Neighbours::default(),
             journal: Arc::new(Book(Arc::downgrade(&self.0))),
         };
-        let mut authentication = AuthSettings::new(&fqdn, "contoso.test");
+        let offers = vec![Offer::Ntlm(Arc::new(People(self.clone())))];
+        let mut authentication = AuthSettings::new(&fqdn, "contoso.test", offers);
         (plan.change)(&mut authentication);
         let server = Arc::new(FrontEnd::new(here, plan.settings, authentication, Arc::new(provision), foundations));
         let mut state = self.state();
