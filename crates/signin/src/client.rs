@@ -11,24 +11,23 @@
 //! Ways back: a server that does not open leads to the next candidate (after a redirect: to the next Contact); credentials
 //! that are refused end the sign-in, because the next server would refuse them too, and accounts lock.
 
-use crate::authenticate::client::{AuthFailure, Choice, challenges, choose, first_leg, last_leg};
-use crate::authenticate::message::Challenge;
+use crate::authenticate::client::Choice;
 use crate::connect::client::{self as connect, Hop, Proxy};
 use crate::discover::AccessLocation;
 use crate::discover::client::{Ask, Cached, Candidate, Discovery};
 use crate::discover::finding::Finding;
 use crate::io::Io;
-use crate::link::{Key, Link, LinkError};
+use crate::link::Link;
 use crate::log_on::LogOn;
 use crate::name::Aor;
 use crate::provision::client::{self as provision, Appearance, Endpoint, Settled};
 use crate::register::client::{self as register, Accepted, RegisterFailure, Registration};
 use crate::register::endpoint::Epid;
 use crate::register::message::RedirectTarget;
-use crate::report::{Certainty, Event, Registers, Step, StepResult, Verdict};
+use crate::report::{Certainty, Event, Step, StepResult, Verdict};
+use crate::round::{Ended, Round};
 use crate::session::Session;
-use mechanism::ntlm::Entropy;
-use sip::{Draft, Message};
+use sip::Message;
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -127,7 +126,7 @@ struct Registered<'a> {
 }
 
 /// Why a server did not register us, and whether another may.
-enum Failed {
+pub(crate) enum Failed {
     /// This server cannot be used; another one may.
     Here(Step, Verdict),
     /// No server will.
@@ -323,21 +322,9 @@ impl SignIn {
     ) -> Result<Answer<'a>, Failed> {
         let io = link.io();
         io.tell(Event::Began(Step::Authentication));
-        let mut round = Round { sign_in: self, server, registration, cseq: 0, mechanism: String::from("none") };
-        let outcome = round.run(&mut link).await;
-        let status = match &outcome {
-            Ok(bytes) => Message::parse(bytes).ok().and_then(|m| m.status()).unwrap_or(0),
-            Err(stopped) => stopped.status,
-        };
-        io.tell(Event::Registered(Registers {
-            server: server.to_owned(),
-            mechanism: round.mechanism.clone(),
-            requests: round.cseq,
-            status,
-        }));
-        let bytes = outcome.map_err(|stopped| stopped.failed)?;
+        let Ended { answer, mechanism, cseq } = Round::new(self, server, registration).run(&mut link).await?;
         io.tell(Event::Ended(Step::Authentication, StepResult::Pass));
-        self.final_answer(link, server, registration, &round.mechanism, round.cseq, &bytes)
+        self.final_answer(link, server, registration, &mechanism, cseq, &answer)
     }
 
     /// What the answer that is neither a challenge nor a refusal of the credentials says.
@@ -407,149 +394,6 @@ struct HomeReached<'a> {
     home: String,
     registration: Registration,
     reached: Cached,
-}
-
-/// The REGISTERs with one server.
-struct Round<'r> {
-    sign_in: &'r SignIn,
-    server: &'r str,
-    registration: &'r Registration,
-    cseq: u32,
-    mechanism: String,
-}
-
-/// A round that ended without a usable answer.
-struct Stopped {
-    status: u16,
-    failed: Failed,
-}
-
-impl Round<'_> {
-    /// REGISTER → 401 → the mechanism's legs → final answer. Every 401 after the last leg is a refusal.
-    async fn run(&mut self, link: &mut Link<'_>) -> Result<Vec<u8>, Stopped> {
-        let io = link.io();
-        let evidence = |line: String| io.tell(Event::Evidence(Step::Authentication, line));
-        let draft = self.next_register(link);
-        link.send_unsigned(draft).await.map_err(|e| self.no_answer(&e))?;
-        let first = self.response(link).await?;
-        let Some(offered) = self.challenges_of(&first, link)? else { return Ok(first) };
-        let names: Vec<&str> = offered.iter().map(|c| c.scheme.as_str()).collect();
-        evidence(format!("{} offers {}", self.server, names.join(", ")));
-        let (challenge, reason) = choose(self.server, &offered, &self.sign_in.choice).map_err(|f| refused(401, &f))?;
-        self.mechanism = challenge.scheme.to_string();
-        evidence(format!("using {reason}"));
-        let log_on = self.sign_in.log_on.as_ref().ok_or_else(|| {
-            refused(401, &AuthFailure::NoPassword { server: self.server.to_owned(), scheme: challenge.scheme.clone() })
-        })?;
-
-        let mut draft = self.next_register(link);
-        draft.header("Authorization", first_leg(&challenge));
-        link.send_unsigned(draft).await.map_err(|e| self.no_answer(&e))?;
-        let second = self.response(link).await?;
-        let Some(legs) = self.challenges_of(&second, link)? else { return Ok(second) };
-        let token = legs.into_iter().find(|c| c.scheme == challenge.scheme && c.gssapi_data.is_some());
-        let token = token.ok_or_else(|| self.no_token(&challenge, &second))?;
-
-        let draft = self.next_register(link);
-        let (association, answer) = self.answer(io, &token, log_on)?;
-        evidence(format!("{} challenge of {} answered as {}", token.scheme, token.target_name, log_on.account));
-        link.secure(association);
-        link.send_signed(draft, Some(answer)).await.map_err(|e| self.no_answer(&e))?;
-        let last = self.response(link).await?;
-        match self.challenges_of(&last, link)? {
-            None => {
-                evidence(format!("the final answer of {} carries a right signature", self.server));
-                Ok(last)
-            }
-            Some(_) => Err(self.refusal(&last)),
-        }
-    }
-
-    fn next_register(&mut self, link: &Link<'_>) -> Draft {
-        self.cseq += 1;
-        self.registration.request(self.cseq, link.local(), None)
-    }
-
-    async fn response(&self, link: &mut Link<'_>) -> Result<Vec<u8>, Stopped> {
-        let key = Key { call_id: self.registration.call_id.clone(), cseq: format!("{} REGISTER", self.cseq) };
-        link.response(&key, self.sign_in.response_limit).await.map_err(|error| self.no_answer(&error))
-    }
-
-    /// The challenges of a 401; `None` when the answer is another one. Before there is an association nothing can be
-    /// signed, whatever its headers say; so such an answer must neither register nor redirect.
-    fn challenges_of(&self, bytes: &[u8], link: &Link<'_>) -> Result<Option<Vec<Challenge>>, Stopped> {
-        let message = Message::parse(bytes).map_err(|error| self.no_answer(&error.into()))?;
-        match message.status() {
-            Some(401) => Ok(Some(challenges(&message))),
-            Some(code @ (301 | 200)) if !link.is_secured() => {
-                let server = self.server.to_owned();
-                let verdict = match code {
-                    301 => RegisterFailure::Unauthenticated { server }.verdict(),
-                    _ => AuthFailure::BadSignature { server, why: "it is not signed".to_owned() }.verdict(),
-                };
-                Err(Stopped { status: code, failed: Failed::Everywhere(Step::Authentication, verdict) })
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn answer(
-        &self,
-        io: &dyn Io,
-        challenge: &Challenge,
-        log_on: &LogOn,
-    ) -> Result<(crate::authenticate::association::Association, Vec<u8>), Stopped> {
-        let mut entropy = Entropy { client_challenge: [0; 8], session_key: [0; 16] };
-        io.fill_random(&mut entropy.client_challenge);
-        io.fill_random(&mut entropy.session_key);
-        last_leg(self.server, challenge, log_on, &entropy, io.now().unix_seconds)
-            .map_err(|failure| refused(401, &failure))
-    }
-
-    /// The server did not go on with the scheme it offered. No credentials have been sent, so none were refused.
-    fn no_token(&self, challenge: &Challenge, bytes: &[u8]) -> Stopped {
-        let (server, scheme) = (self.server.to_owned(), challenge.scheme.clone());
-        let unreadable = Message::parse(bytes).is_ok_and(|m| {
-            m.all(sip::Name::WwwAuthenticate).any(|v| v.contains("gssapi-data") && Challenge::parse(v).is_err())
-        });
-        refused(
-            401,
-            &match unreadable {
-                true => AuthFailure::BadChallenge { server, why: "its token cannot be read".to_owned() },
-                false => AuthFailure::Restarted { server, scheme },
-            },
-        )
-    }
-
-    fn refusal(&self, bytes: &[u8]) -> Stopped {
-        let (id, reason) = Message::parse(bytes).map(|m| crate::reply::diagnostics(&m)).unwrap_or_default();
-        let account = match &self.sign_in.log_on {
-            Some(log_on) => log_on.account.clone(),
-            None => crate::name::AccountName::parse(self.sign_in.aor.as_str()),
-        };
-        refused(401, &AuthFailure::Refused { server: self.server.to_owned(), account, id, reason })
-    }
-
-    fn no_answer(&self, error: &LinkError) -> Stopped {
-        let server = self.server.to_owned();
-        let why = error.to_string();
-        let failed = match error {
-            LinkError::Signature(_) => {
-                Failed::Everywhere(Step::Authentication, AuthFailure::BadSignature { server, why }.verdict())
-            }
-            LinkError::NotSip(_) | LinkError::Unreadable(_) => {
-                Failed::Here(Step::Authentication, RegisterFailure::NotSip { server, why }.verdict())
-            }
-            LinkError::Stream(_) | LinkError::Flooded | LinkError::Unsignable(_) => {
-                Failed::Here(Step::Authentication, RegisterFailure::NoAnswer { server, why }.verdict())
-            }
-        };
-        Stopped { status: 0, failed }
-    }
-}
-
-fn refused(status: u16, failure: &AuthFailure) -> Stopped {
-    Stopped { status, failed: Failed::Everywhere(Step::Authentication, failure.verdict()) }
 }
 
 /// A place that was tried in this walk, and why it did not open, if so.

@@ -26,6 +26,7 @@ pub mod provision;
 pub mod register;
 pub mod reply;
 pub mod report;
+mod round;
 pub mod secret;
 pub mod server;
 pub mod service;

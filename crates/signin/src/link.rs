@@ -94,6 +94,11 @@ impl<'a> Link<'a> {
         self.association = Some(association);
     }
 
+    /// The association was not accepted: messages are unsigned again, until there is another.
+    pub fn unsecure(&mut self) {
+        self.association = None;
+    }
+
     /// Whether there is an association, so that every answer but a 401 was checked.
     pub fn is_secured(&self) -> bool {
         self.association.is_some()

@@ -85,6 +85,12 @@ pub enum AuthFailure {
 }
 
 impl AuthFailure {
+    /// Whether no other way would lead further: the same password would be refused again, and accounts lock; and who
+    /// does not sign as agreed is not to be told anything more.
+    pub fn ends_every_way(&self) -> bool {
+        matches!(self, AuthFailure::Refused { .. } | AuthFailure::BadSignature { .. })
+    }
+
     /// What it means and what to do.
     pub fn verdict(&self) -> Verdict {
         let (id, certainty, fix) = match self {
@@ -138,33 +144,62 @@ pub fn challenges(response: &Message<'_>) -> Vec<Challenge> {
     response.all(Name::WwwAuthenticate).filter_map(|value| Challenge::parse(value).ok()).collect()
 }
 
-/// Picks the challenge to answer, and says why. Schemes that this client cannot speak yet are passed over.
-pub fn choose(server: &str, offered: &[Challenge], choice: &Choice) -> Result<(Challenge, String), AuthFailure> {
+/// What the client has to prove who it is with.
+#[derive(Debug, Clone, Copy)]
+pub struct Means {
+    /// A password.
+    pub password: bool,
+}
+
+/// One way to prove who one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// NTLM with the password.
+    Ntlm,
+}
+
+impl Way {
+    /// The scheme it answers.
+    pub fn scheme(self) -> Scheme {
+        match self {
+            Way::Ntlm => Scheme::Ntlm,
+        }
+    }
+}
+
+/// The ways to try, in order, each with the reason why. Schemes that this client cannot speak are passed over.
+pub fn ways(
+    server: &str,
+    offered: &[Challenge],
+    choice: &Choice,
+    means: &Means,
+) -> Result<Vec<(Way, String)>, AuthFailure> {
     if offered.is_empty() {
         return Err(AuthFailure::NothingOffered { server: server.to_owned() });
     }
     let names = || offered.iter().map(|c| c.scheme.to_string()).collect::<Vec<_>>().join(", ");
-    let usable = |challenge: &&Challenge| {
-        challenge.scheme == Scheme::Ntlm
-            && challenge.version.is_some()
-            && match choice {
-                Choice::Auto => true,
-                Choice::Only(scheme) => *scheme == challenge.scheme,
-            }
+    let is_offered = |way: &Way| offered.iter().any(|c| c.scheme == way.scheme() && c.version.is_some());
+    let wanted = |way: &Way| match choice {
+        Choice::Auto => true,
+        Choice::Only(scheme) => *scheme == way.scheme(),
     };
-    let Some(challenge) = offered.iter().find(usable) else {
+    let ways: Vec<Way> = [Way::Ntlm].into_iter().filter(wanted).filter(is_offered).collect();
+    if ways.is_empty() {
         let wanted = match choice {
             Choice::Auto => "NTLM".to_owned(),
             Choice::Only(scheme) => format!("{scheme} only"),
         };
         return Err(AuthFailure::NothingInCommon { server: server.to_owned(), offered: names(), wanted });
-    };
-    let reason = match choice {
+    }
+    if !means.password {
+        return Err(AuthFailure::NoPassword { server: server.to_owned(), scheme: ways[0].scheme() });
+    }
+    let reason = |way: &Way| match choice {
         Choice::Only(scheme) => format!("{scheme}, as asked for (offered: {})", names()),
-        Choice::Auto if offered.len() == 1 => format!("{}, which is all that is offered", challenge.scheme),
-        Choice::Auto => format!("{} of {}: it needs nothing but a password", challenge.scheme, names()),
+        Choice::Auto if offered.len() == 1 => format!("{}, which is all that is offered", way.scheme()),
+        Choice::Auto => format!("{} of {}: it needs nothing but a password", way.scheme(), names()),
     };
-    Ok((challenge.clone(), reason))
+    Ok(ways.into_iter().map(|way| (way, reason(&way))).collect())
 }
 
 /// The first leg of NTLM: an empty token, since datagram NTLM has no NEGOTIATE. `[MS-SIPAE]` §3.2.5.1.
@@ -230,12 +265,13 @@ mod tests {
             offer("Kerberos realm=\"r\", targetname=\"sip/fe\", version=4"),
             offer("NTLM realm=\"r\", targetname=\"fe\", version=4"),
         ];
-        let (chosen, reason) = choose("fe", &offered, &Choice::Auto).expect("one fits");
-        assert_eq!(chosen.scheme, Scheme::Ntlm);
-        assert!(reason.contains("TLS-DSK, Kerberos, NTLM"), "{reason}");
-        let failure = choose("fe", &offered[..2], &Choice::Auto).expect_err("none fits");
-        assert_eq!(failure.verdict().id, "auth-no-common-scheme");
-        assert_eq!(choose("fe", &[], &Choice::Auto).expect_err("none").verdict().id, "auth-no-scheme");
+        let means = Means { password: true };
+        let ways = |offered, means| super::ways("fe", offered, &Choice::Auto, means);
+        let found = ways(&offered, &means).expect("one fits");
+        assert_eq!(found[0].0, Way::Ntlm);
+        assert!(found[0].1.contains("TLS-DSK, Kerberos, NTLM"), "{found:?}");
+        assert_eq!(ways(&offered[..2], &means).expect_err("none fits").verdict().id, "auth-no-common-scheme");
+        assert_eq!(ways(&[], &means).expect_err("none").verdict().id, "auth-no-scheme");
     }
 
     #[test]
