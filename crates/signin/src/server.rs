@@ -460,7 +460,7 @@ impl FrontEnd {
         if let Some(reply) = &answer.reply {
             self.answer(arrived, verified, reply);
         }
-        self.deliver(answer.notices);
+        self.deliver();
     }
 
     /// Whether the account owns the address it claims. Asked once in each association: a REGISTER asks anyway, and who
@@ -482,19 +482,19 @@ impl FrontEnd {
 
     async fn endpoint_gone(&self, aor: &Aor, binding: &Binding) {
         self.note(&ServerEvent::Gone { aor: aor.clone(), instance: binding.instance });
-        let notices = self.provision.endpoint_gone(aor, &binding.epid).await;
-        self.deliver(notices);
+        self.provision.endpoint_gone(aor, &binding.epid).await;
+        self.deliver();
     }
 
     /// Sends notifications; those for endpoints of another server go there.
-    fn deliver(&self, notices: Vec<Notice>) {
-        for notice in notices {
+    fn deliver(&self) {
+        self.provision.deliver(|notice| {
             if *notice.server == *self.here.fqdn {
-                self.notify(&notice);
+                self.notify(notice);
             } else if let Some(neighbour) = self.foundations.neighbours.of(&notice.server) {
-                neighbour.notify(&notice);
+                neighbour.notify(notice);
             }
-        }
+        });
     }
 
     /// Sends a notification to an endpoint registered here, signed by the association it uses.
@@ -565,8 +565,8 @@ impl FrontEnd {
         for conn in silent {
             self.foundations.wire.close(conn);
         }
-        let notices = self.provision.sweep().await;
-        self.deliver(notices);
+        self.provision.sweep().await;
+        self.deliver();
     }
 }
 

@@ -1,8 +1,11 @@
 //! The server's half: answers whatever a signed-in endpoint asks after its REGISTER, and tells it of changes.
 //!
-//! [`Provision::answer`] gets requests whose signature was checked; who sent one is not in doubt. The answer and the
-//! notifications it causes are values; whoever called adds Via, signs and sends them. Lookups in the directory come
-//! first and may wait; then the shared state is changed in one go, never across a wait.
+//! [`Provision::answer`] gets requests whose signature was checked; who sent one is not in doubt. The answer is a value;
+//! whoever called signs and sends it. Lookups in the directory come first and may wait; then the shared state is changed
+//! in one go, never across a wait.
+//!
+//! Notifications wait in one queue, in the order of the changes they tell of, until [`Provision::deliver`] hands them
+//! over in that order: a client takes a lower CSeq after a higher one for a repetition and drops it.
 
 use super::presence::message::{PUBLISH, SET_CONTAINERS, SET_SUBSCRIBERS};
 use super::presence::presentity::{Endpoint, Presentity, Quota};
@@ -31,18 +34,16 @@ pub struct Caller {
     pub external: bool,
 }
 
-/// What a request leads to.
+/// What a request leads to, besides the notifications that [`Provision::deliver`] hands over.
 #[derive(Debug, Default)]
 pub struct Answer {
     /// The final response; `None` for an ACK, which has none.
     pub reply: Option<Reply>,
-    /// Notifications, to be sent after the response and in this order.
-    pub notices: Vec<Notice>,
 }
 
 impl From<Reply> for Answer {
     fn from(reply: Reply) -> Answer {
-        Answer { reply: Some(reply), notices: Vec::new() }
+        Answer { reply: Some(reply) }
     }
 }
 
@@ -113,7 +114,11 @@ impl Default for Limits {
 
 /// Subscriptions and publications of a deployment. Servers that share users share one.
 #[derive(Debug, Default)]
-pub struct Live(Mutex<State>);
+pub struct Live {
+    state: Mutex<State>,
+    /// Held while notifications are handed over, so that only one server does it at a time.
+    delivering: Mutex<()>,
+}
 
 impl Live {
     /// Nothing subscribed, nothing published.
@@ -123,7 +128,7 @@ impl Live {
 
     /// The state. A thread that panicked with it left it whole: every change is made of complete steps.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -135,6 +140,8 @@ pub(super) struct State {
     /// When what ends: looked at by every sweep, so a sweep costs what has ended and not what there is.
     pub(super) deadlines: BTreeSet<(Duration, Deadline)>,
     pub(super) last_dialog: u64,
+    /// Notifications to be delivered, in order.
+    pub(super) outbox: Vec<Notice>,
 }
 
 /// Something that ends by itself.
@@ -183,6 +190,14 @@ impl Provision {
                 Box::pin(async move { provision.route(&caller, &request).await })
             }
         }
+    }
+
+    /// Hands over every notification that waits, whoever caused it, in order. To be called after each answer,
+    /// [`Provision::endpoint_gone`] and [`Provision::sweep`]. `send` must not wait.
+    pub fn deliver(&self, mut send: impl FnMut(&Notice)) {
+        let _in_order = self.live.delivering.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = std::mem::take(&mut self.live.lock().outbox);
+        waiting.iter().for_each(&mut send);
     }
 
     async fn route(&self, caller: &Caller, request: &Request) -> Answer {

@@ -256,15 +256,15 @@ pub(super) fn accepted(
 
 impl Provision {
     /// What every SUBSCRIBE has in common: a poll leaves nothing behind, a refresh goes on in its dialog, a first one
-    /// opens a dialog. `document` gives content type and document to the dialog (none: a poll); it is asked while the
-    /// state is locked, so that no change falls between the document and the first notification. What the 200 cannot
-    /// carry follows as a notification.
+    /// opens a dialog. `document` gives content type and document to the dialog (none: a poll), or refuses, and then
+    /// nothing is left of a first one. It is asked while the state is locked, so that no change falls between the
+    /// document and the first notification. What the 200 cannot carry follows as a notification.
     pub(super) fn settle_subscription(
         &self,
         caller: &Caller,
         request: &Request,
         subject: Subject,
-        document: impl FnOnce(&mut State, Option<DialogId>) -> (String, String),
+        document: impl FnOnce(&mut State, Option<DialogId>) -> Result<(String, String), Reply>,
     ) -> Answer {
         let package = subject.package();
         // Settings are only ever polled, whatever the client asks for. `[MS-SIPREGE]` §4.2.2.
@@ -281,15 +281,17 @@ impl Provision {
                 id
             }
             (None, Lifetime::Once) => {
-                let (content_type, body) = document(&mut live, None);
+                let (content_type, body) = match document(&mut live, None) {
+                    Ok(document) => document,
+                    Err(refusal) => return refusal.into(),
+                };
                 let reply = accepted(request, package, &self.contact, lifetime, &content_type, &body);
-                let mut notices = Vec::new();
                 if !request.piggyback {
                     let owner = Arc::new(caller.aor.clone());
                     let once = Dialog::open(request, owner, &caller.epid, Arc::clone(&self.fqdn), subject);
-                    notices.push(once.notify_once(&content_type, body.into()));
+                    live.outbox.push(once.notify_once(&content_type, body.into()));
                 }
-                return Answer { reply: Some(reply), notices };
+                return reply.into();
             }
             (None, Lifetime::Seconds(_)) => {
                 if live.subscriptions(caller) >= self.limits.subscriptions {
@@ -302,14 +304,22 @@ impl Provision {
                 live.keep_dialog(Dialog::open(request, owner, &caller.epid, Arc::clone(&self.fqdn), subject))
             }
         };
-        let (content_type, body) = document(&mut live, Some(id));
-        let reply = accepted(request, package, &self.contact, lifetime, &content_type, &body);
-        let mut notices = Vec::new();
+        let (content_type, body) = match document(&mut live, Some(id)) {
+            Ok(document) => document,
+            Err(refusal) => {
+                if known.is_none() {
+                    live.end_dialog(id);
+                }
+                return refusal.into();
+            }
+        };
         live.extend(id, request, lifetime, now);
-        if let Some(dialog) = live.dialogs.get_mut(&id).filter(|_| !request.piggyback) {
-            notices.push(dialog.notify(now, &content_type, body.into()));
+        let State { dialogs, outbox, .. } = &mut *live;
+        let reply = accepted(request, package, &self.contact, lifetime, &content_type, &body);
+        if let Some(dialog) = dialogs.get_mut(&id).filter(|_| !request.piggyback) {
+            outbox.push(dialog.notify(now, &content_type, body.into()));
         }
-        Answer { reply: Some(reply), notices }
+        reply.into()
     }
 
     /// The end of a subscription, asked for by the client.

@@ -2,13 +2,13 @@
 //! `[MS-SIP]` §3.7.
 
 use super::message::{CONTENT_TYPE, SoapRequest, read_soap, write_delta, write_group_added, write_list};
-use super::{ContactList, Edit};
+use super::{ContactList, Edit, Group};
 use crate::directory::ChangeError;
 use crate::name::Aor;
 use crate::provision::presence::message::{Conflict, FAULT, write_conflicts};
 use crate::provision::request::Request;
 use crate::provision::server::{
-    Answer, Caller, Notice, Provision, bad_document, forbidden, not_acceptable, not_implemented, too_large, unavailable,
+    Answer, Caller, Provision, State, bad_document, forbidden, not_acceptable, not_implemented, too_large, unavailable,
 };
 use crate::provision::subscription::{Package, Subject};
 use crate::reply::{Diagnostics, Reply};
@@ -25,7 +25,7 @@ impl Provision {
             Err(error) => return unavailable(&error).into(),
         };
         let subject = Subject::Contacts { told: list.delta_num };
-        self.settle_subscription(caller, request, subject, |_, _| (CONTENT_TYPE.to_owned(), write_list(&list)))
+        self.settle_subscription(caller, request, subject, |_, _| Ok((CONTENT_TYPE.to_owned(), write_list(&list))))
     }
 
     /// SERVICE with SOAP: a change of the list, or something that is not offered.
@@ -44,21 +44,24 @@ impl Provision {
             return forbidden("Only the user may change a contact list.").into();
         }
         let given = change.delta_num.unwrap_or(0);
-        let adds_group = matches!(change.edit, Edit::AddGroup { .. });
+        let added = match &change.edit {
+            Edit::AddGroup { name, .. } => Some(name.clone()),
+            _ => None,
+        };
         let before = match self.directory.contacts(&caller.aor).await {
             Ok(before) => before,
             Err(error) => return unavailable(&error).into(),
         };
         match self.directory.change_contacts(&caller.aor, change).await {
             Ok(after) => {
-                let new_group = after.groups.iter().find(|group| before.group(group.id).is_none());
-                let reply = match new_group {
-                    Some(group) if adds_group => {
-                        Reply::ok().with_body(super::message::SOAP, write_group_added(group.id))
-                    }
-                    _ => Reply::ok(),
+                // Another endpoint may have added a group since `before`: the name tells them apart.
+                let is_new = |group: &&Group| before.group(group.id).is_none() && Some(&group.name) == added.as_ref();
+                let reply = match after.groups.iter().find(is_new) {
+                    Some(group) => Reply::ok().with_body(super::message::SOAP, write_group_added(group.id)),
+                    None => Reply::ok(),
                 };
-                Answer { reply: Some(reply), notices: self.tell_of_contacts(&caller.aor, &before, &after) }
+                self.tell_of_contacts(&caller.aor, &before, &after);
+                reply.into()
             }
             Err(ChangeError::WrongDelta { current }) => self.out_of_step(caller, given, current).await,
             Err(ChangeError::Invalid(reason)) => {
@@ -76,36 +79,32 @@ impl Provision {
         let reply = Reply::new(409, "Conflict")
             .because(Diagnostics::internal(2141, format!("The contact list is at version {current}, not {version}.")))
             .with_body(FAULT, fault);
-        let notices = match self.directory.contacts(&caller.aor).await {
-            Ok(list) => {
-                let document: Arc<str> = write_list(&list).into();
-                let now = self.surroundings.now().since_start;
-                let mut live = self.live.lock();
-                let ids = live.own_dialogs(&caller.aor, Package::Contacts);
-                let mut notices = Vec::new();
-                for id in ids {
-                    let Some(dialog) = live.dialogs.get_mut(&id).filter(|d| *d.epid == *caller.epid) else { continue };
-                    dialog.subject = Subject::Contacts { told: list.delta_num };
-                    notices.push(dialog.notify(now, CONTENT_TYPE, Arc::clone(&document)));
-                }
-                notices
+        // Without an answer of the directory the fault alone has to do.
+        if let Ok(list) = self.directory.contacts(&caller.aor).await {
+            let document: Arc<str> = write_list(&list).into();
+            let now = self.surroundings.now().since_start;
+            let mut live = self.live.lock();
+            for id in live.own_dialogs(&caller.aor, Package::Contacts) {
+                let State { dialogs, outbox, .. } = &mut *live;
+                let Some(dialog) = dialogs.get_mut(&id).filter(|d| *d.epid == *caller.epid) else { continue };
+                dialog.subject = Subject::Contacts { told: list.delta_num };
+                outbox.push(dialog.notify(now, CONTENT_TYPE, Arc::clone(&document)));
             }
-            Err(_) => Vec::new(),
-        };
-        Answer { reply: Some(reply), notices }
+        }
+        reply.into()
     }
 
     /// Tells every endpoint of the user. One that is at the version before gets the difference; one that missed
     /// something, because two endpoints wrote at once, gets the whole list.
-    pub fn tell_of_contacts(&self, aor: &Aor, before: &ContactList, after: &ContactList) -> Vec<Notice> {
+    pub fn tell_of_contacts(&self, aor: &Aor, before: &ContactList, after: &ContactList) {
         let now = self.surroundings.now().since_start;
         let follows = before.delta_num.checked_add(1) == Some(after.delta_num);
         let delta: Arc<str> = write_delta(before, after).into();
         let mut list: Option<Arc<str>> = None;
         let mut live = self.live.lock();
-        let mut notices = Vec::new();
         for id in live.own_dialogs(aor, Package::Contacts) {
-            let Some(dialog) = live.dialogs.get_mut(&id) else { continue };
+            let State { dialogs, outbox, .. } = &mut *live;
+            let Some(dialog) = dialogs.get_mut(&id) else { continue };
             let Subject::Contacts { told } = &mut dialog.subject else { continue };
             if *told >= after.delta_num {
                 continue;
@@ -116,8 +115,7 @@ impl Provision {
                 Arc::clone(list.get_or_insert_with(|| write_list(after).into()))
             };
             *told = after.delta_num;
-            notices.push(dialog.notify(now, CONTENT_TYPE, document));
+            outbox.push(dialog.notify(now, CONTENT_TYPE, document));
         }
-        notices
     }
 }

@@ -13,7 +13,7 @@ use crate::directory::DirectoryError;
 use crate::name::Aor;
 use crate::provision::request::Request;
 use crate::provision::server::{
-    Answer, Caller, Deadline, Notice, Provision, State, bad_document, forbidden, not_acceptable, not_found, too_large,
+    Answer, Caller, Deadline, Provision, State, bad_document, forbidden, not_acceptable, not_found, too_large,
     unavailable, wrong_type,
 };
 use crate::provision::subscription::{DialogId, Package, Scopes, Subject, Watch};
@@ -45,7 +45,7 @@ impl Provision {
         };
         self.settle_subscription(caller, request, Subject::OwnPresence(scopes), |live, _| {
             let (_, presentity) = live.presentity(&caller.aor);
-            (OWN_PRESENCE.to_owned(), own_presence(&caller.aor, presentity, scopes, &card))
+            Ok((OWN_PRESENCE.to_owned(), own_presence(&caller.aor, presentity, scopes, &card)))
         })
     }
 
@@ -80,7 +80,7 @@ impl Provision {
         let mut live = self.live.lock();
         live.arrive(caller, &self.fqdn);
         let quota = &self.limits.quota;
-        let (published, mut notices) = self.changing(&mut live, &owner, &card, &candidates, |presentity| {
+        let published = self.changing(&mut live, &owner, &card, &candidates, |presentity| {
             presentity.publish(&operations, &epid, now, quota)
         });
         match published {
@@ -90,8 +90,8 @@ impl Provision {
                 let document = live.own_categories(&owner, &touched, &card);
                 let reply = Reply::ok().with_body(OWN_PRESENCE, document.as_bytes());
                 let scope = |scopes: &Scopes| scopes.categories;
-                notices.extend(self.tell_own(&mut live, &owner, scope, Some(&caller.epid), &document));
-                Answer { reply: Some(reply), notices }
+                self.tell_own(&mut live, &owner, scope, Some(&caller.epid), &document);
+                reply.into()
             }
         }
     }
@@ -111,7 +111,7 @@ impl Provision {
         };
         let mut live = self.live.lock();
         let quota = &self.limits.quota;
-        let (changed, mut notices) = self.changing(&mut live, &caller.aor, &card, &BTreeSet::new(), |presentity| {
+        let changed = self.changing(&mut live, &caller.aor, &card, &BTreeSet::new(), |presentity| {
             presentity.change_containers(&changes, quota)
         });
         match changed {
@@ -119,8 +119,8 @@ impl Provision {
             Ok(ids) => {
                 let (_, presentity) = live.presentity(&caller.aor);
                 let document: Arc<str> = roaming_data(&presentity.containers_xml(Some(&ids))).into();
-                notices.extend(self.tell_own(&mut live, &caller.aor, |scopes| scopes.containers, None, &document));
-                Answer { reply: Some(Reply::ok()), notices }
+                self.tell_own(&mut live, &caller.aor, |scopes| scopes.containers, None, &document);
+                Reply::ok().into()
             }
         }
     }
@@ -138,8 +138,8 @@ impl Provision {
             return Reply::new(400, "Bad Request").because(Diagnostics::internal(4000, reason)).into();
         }
         let document: Arc<str> = roaming_data(&presentity.subscribers_xml(Some(&aor))).into();
-        let notices = self.tell_own(&mut live, &caller.aor, |scopes| scopes.subscribers, None, &document);
-        Answer { reply: Some(Reply::ok()), notices }
+        self.tell_own(&mut live, &caller.aor, |scopes| scopes.subscribers, None, &document);
+        Reply::ok().into()
     }
 
     /// Tells the user's endpoints that asked for such news, `but` one.
@@ -150,17 +150,16 @@ impl Provision {
         scope: impl Fn(&Scopes) -> bool,
         but: Option<&str>,
         document: &Arc<str>,
-    ) -> Vec<Notice> {
+    ) {
         let now = self.surroundings.now().since_start;
-        let mut notices = Vec::new();
         for id in live.own_dialogs(aor, Package::OwnPresence) {
-            let Some(dialog) = live.dialogs.get_mut(&id) else { continue };
+            let State { dialogs, outbox, .. } = &mut *live;
+            let Some(dialog) = dialogs.get_mut(&id) else { continue };
             let asked = matches!(&dialog.subject, Subject::OwnPresence(scopes) if scope(scopes));
             if asked && Some(&*dialog.epid) != but {
-                notices.push(dialog.notify(now, OWN_PRESENCE, Arc::clone(document)));
+                outbox.push(dialog.notify(now, OWN_PRESENCE, Arc::clone(document)));
             }
         }
-        notices
     }
 
     async fn card(&self, aor: &Aor) -> Result<Card, DirectoryError> {
@@ -189,22 +188,14 @@ impl Provision {
             return not_found().into();
         }
         let boundary = self.boundary();
-        let mut told_of = Vec::new();
-        let mut too_many = false;
         let subject = Subject::Presence(Watch::default());
-        let mut answer = self.settle_subscription(caller, request, subject, |live, id| {
-            too_many = !self.apply(live, id, &actions);
-            told_of = self.note_subscribers(live, caller, &found);
-            self.presence_document(live, id, caller, &actions, &found, single, &boundary)
-        });
-        if too_many {
-            return too_large("Too many users in one subscription.").into();
-        }
-        let mut live = self.live.lock();
-        for (target, document) in told_of {
-            answer.notices.extend(self.tell_own(&mut live, &target, |scopes| scopes.subscribers, None, &document));
-        }
-        answer
+        self.settle_subscription(caller, request, subject, |live, id| {
+            if !self.apply(live, id, &actions) {
+                return Err(too_large("Too many users in one subscription."));
+            }
+            self.note_subscribers(live, caller, &found);
+            Ok(self.presence_document(live, id, caller, &actions, &found, single, &boundary))
+        })
     }
 
     /// What the body asks for. Without a body a refresh asks for everybody watched so far, and a first SUBSCRIBE for
@@ -301,18 +292,16 @@ impl Provision {
         true
     }
 
-    /// Notes the caller as a subscriber of those it just added. Gives whom to tell what.
-    fn note_subscribers(&self, live: &mut State, caller: &Caller, found: &Found) -> Vec<(Aor, Arc<str>)> {
-        let mut told = Vec::new();
+    /// Notes the caller as a subscriber of those it just added, and tells them.
+    fn note_subscribers(&self, live: &mut State, caller: &Caller, found: &Found) {
         for target in &found.added {
             let (_, presentity) = live.presentity(target);
             let name = found.watcher_name.clone();
             if presentity.note_subscriber(caller.aor.clone(), name, &self.limits.quota) {
-                let document = roaming_data(&presentity.subscribers_xml(Some(&caller.aor)));
-                told.push((target.clone(), document.into()));
+                let document = roaming_data(&presentity.subscribers_xml(Some(&caller.aor))).into();
+                self.tell_own(live, target, |scopes| scopes.subscribers, None, &document);
             }
         }
-        told
     }
 
     /// The answer: for one user their categories, for a batch always a multipart, even of one part.
@@ -374,15 +363,14 @@ impl Provision {
         card: &Card,
         candidates: &BTreeSet<String>,
         change: impl FnOnce(&mut Presentity) -> R,
-    ) -> (R, Vec<Notice>) {
+    ) -> R {
         let before = Views::of(self, live, owner, card, candidates);
         let (_, presentity) = live.presentity(owner);
         let result = change(presentity);
         let after = Views::of(self, live, owner, card, candidates);
         let now = self.surroundings.now().since_start;
-        let State { dialogs, presentities, .. } = live;
+        let State { dialogs, presentities, outbox, .. } = live;
         let mut documents: BTreeMap<(u16, String), Arc<str>> = BTreeMap::new();
-        let mut notices = Vec::new();
         for (id, container) in &after.watchers {
             let moved = before.watchers.get(id) != Some(container);
             let Some(dialog) = dialogs.get_mut(id) else { continue };
@@ -394,31 +382,30 @@ impl Provision {
                 let xml = categories.iter().map(|c| presentity.seen_category(c, *container, card));
                 categories_document(owner, &xml.collect::<String>()).into()
             });
-            notices.push(dialog.notify(now, CATEGORIES, Arc::clone(document)));
+            outbox.push(dialog.notify(now, CATEGORIES, Arc::clone(document)));
         }
-        (result, notices)
+        result
     }
 
     /// An endpoint is gone (un-REGISTER, expiry, loss of the connection): its subscriptions end silently, what it
     /// published and was bound to it disappears, and others are told.
-    pub async fn endpoint_gone(&self, aor: &Aor, epid: &str) -> Vec<Notice> {
+    pub async fn endpoint_gone(&self, aor: &Aor, epid: &str) {
         // Without an answer of the directory others still have to learn that the endpoint is gone.
         let card = self.card(aor).await.unwrap_or_default();
         let now = self.surroundings.now();
         let mut live = self.live.lock();
         let endpoint = live.presentities.get(aor).and_then(|presentity| presentity.endpoints.get(epid));
         // An endpoint that has moved to another server is gone from here, but not gone.
-        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.server == self.fqdn) else { return Vec::new() };
+        let Some(endpoint) = endpoint.filter(|endpoint| endpoint.server == self.fqdn) else { return };
         for id in endpoint.dialogs.clone() {
             live.end_dialog(id);
         }
-        let notices = self.forgetting(&mut live, aor, &card, |presentity| presentity.endpoint_gone(epid, now));
+        self.forgetting(&mut live, aor, &card, |presentity| presentity.endpoint_gone(epid, now));
         live.forget_if_untouched(aor);
-        notices
     }
 
     /// Ends subscriptions and publications whose time is over. To be called every few seconds.
-    pub async fn sweep(&self) -> Vec<Notice> {
+    pub async fn sweep(&self) {
         let now = self.surroundings.now();
         let mut expired = Vec::new();
         {
@@ -430,14 +417,12 @@ impl Provision {
                 }
             }
         }
-        let mut notices = Vec::new();
         for aor in expired {
             let card = self.card(&aor).await.unwrap_or_default();
             let mut live = self.live.lock();
-            notices.extend(self.forgetting(&mut live, &aor, &card, |presentity| presentity.sweep(now)));
+            self.forgetting(&mut live, &aor, &card, |presentity| presentity.sweep(now));
             live.forget_if_untouched(&aor);
         }
-        notices
     }
 
     /// Forgets publications, and tells watchers and own endpoints. `forget` gives the categories touched.
@@ -447,16 +432,15 @@ impl Provision {
         aor: &Aor,
         card: &Card,
         forget: impl FnOnce(&mut Presentity) -> BTreeSet<String>,
-    ) -> Vec<Notice> {
+    ) {
         let (_, presentity) = live.presentity(aor);
         let candidates = presentity.categories();
-        let (touched, mut notices) = self.changing(live, aor, card, &candidates, forget);
+        let touched = self.changing(live, aor, card, &candidates, forget);
         live.note_expiry(aor);
         if !touched.is_empty() {
             let document = live.own_categories(aor, &touched, card);
-            notices.extend(self.tell_own(live, aor, |scopes| scopes.categories, None, &document));
+            self.tell_own(live, aor, |scopes| scopes.categories, None, &document);
         }
-        notices
     }
 
     /// Whether somebody belongs to this deployment.

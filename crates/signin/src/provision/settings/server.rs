@@ -119,7 +119,7 @@ impl Provision {
             }
         }
         self.settle_subscription(caller, request, Subject::Provisioning, |_, _| {
-            (CONTENT_TYPE.to_owned(), write_answer(&groups))
+            Ok((CONTENT_TYPE.to_owned(), write_answer(&groups)))
         })
     }
 

@@ -72,7 +72,7 @@ fn requests_without_their_headers_are_refused() {
     let who = endpoint("alice", "1");
     let whole = "SUBSCRIBE sip:alice@contoso.test SIP/2.0\r\nFrom: <sip:alice@contoso.test>;tag=1\r\n\
         To: <sip:alice@contoso.test>\r\nCall-ID: c\r\nCSeq: 1 SUBSCRIBE\r\nEvent: presence\r\n\r\n";
-    assert_eq!(house.put(&who, whole.as_bytes(), "t").reply.map(|r| r.code), Some(200));
+    assert_eq!(house.put(&who, whole.as_bytes(), "t").0.map(|r| r.code), Some(200));
     for (from, to) in [
         ("From: <sip:alice@contoso.test>;tag=1\r\n", ""),
         ("To: <sip:alice@contoso.test>\r\n", ""),
@@ -82,7 +82,7 @@ fn requests_without_their_headers_are_refused() {
         ("To: <sip:alice@contoso.test>", "To: <sip:alice@contoso.test"),
     ] {
         let broken = whole.replace(from, to);
-        assert_eq!(house.put(&who, broken.as_bytes(), "t").reply.map(|r| r.code), Some(400), "{broken}");
+        assert_eq!(house.put(&who, broken.as_bytes(), "t").0.map(|r| r.code), Some(400), "{broken}");
     }
 }
 

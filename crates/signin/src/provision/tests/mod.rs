@@ -6,7 +6,7 @@ mod pair;
 mod requests;
 
 use super::contacts::{Contact, ContactChange, ContactList, Edit, Group};
-use super::server::{Answer, Caller, Limits, Live, Notice, Provision};
+use super::server::{Caller, Limits, Live, Notice, Provision};
 use crate::directory::{ChangeError, DialPlan, Directory, DirectoryError, NormalizationRule, Properties, User};
 use crate::io::{Now, Pending};
 use crate::name::{AccountName, Aor};
@@ -222,18 +222,27 @@ impl House {
         self.clock.seconds.fetch_add(seconds, Ordering::Relaxed);
     }
 
-    /// Puts one request, as bytes, to the server.
-    fn put(&self, caller: &Caller, message: &[u8], to_tag: &str) -> Answer {
+    /// Puts one request, as bytes, to the server: its answer, and the notifications it caused.
+    fn put(&self, caller: &Caller, message: &[u8], to_tag: &str) -> (Option<Reply>, Vec<Notice>) {
         let message = sip::Message::parse(message).expect("a SIP message");
-        self.server.answer(caller, &message, to_tag).now_or_never().expect("nothing to wait for")
+        let answer = self.server.answer(caller, &message, to_tag).now_or_never().expect("nothing to wait for");
+        (answer.reply, self.delivered())
     }
 
     fn gone(&self, who: &Caller) -> Vec<Notice> {
-        self.server.endpoint_gone(&who.aor, &who.epid).now_or_never().expect("nothing to wait for")
+        self.server.endpoint_gone(&who.aor, &who.epid).now_or_never().expect("nothing to wait for");
+        self.delivered()
     }
 
     fn sweep(&self) -> Vec<Notice> {
-        self.server.sweep().now_or_never().expect("nothing to wait for")
+        self.server.sweep().now_or_never().expect("nothing to wait for");
+        self.delivered()
+    }
+
+    fn delivered(&self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        self.server.deliver(|notice| notices.push(notice.clone()));
+        notices
     }
 
     /// Sends a request of `who` outside a dialog. `head` are further header lines.
@@ -265,8 +274,8 @@ impl House {
             who.epid,
             body.len()
         );
-        let answer = self.put(who, message.as_bytes(), &format!("t{call_id}"));
-        (answer.reply.expect("an answer"), answer.notices)
+        let (reply, notices) = self.put(who, message.as_bytes(), &format!("t{call_id}"));
+        (reply.expect("an answer"), notices)
     }
 }
 

@@ -35,9 +35,9 @@ impl NextDoor<'_> {
             draft.body(content_type, body.as_bytes());
         }
         let bytes = draft.finish();
-        let answer = self.house.put(&self.who, &bytes, "tag");
-        self.notices.extend(answer.notices);
-        let reply = answer.reply.expect("an answer");
+        let (reply, notices) = self.house.put(&self.who, &bytes, "tag");
+        self.notices.extend(notices);
+        let reply = reply.expect("an answer");
         let sent = sip::Message::parse(&bytes).expect("our own request");
         let mut draft = sip::Draft::answer(&sent, reply.code, reply.reason, "tag");
         for (name, value) in &reply.headers {

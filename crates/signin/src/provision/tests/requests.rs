@@ -395,9 +395,9 @@ fn rows_9_to_12_and_16_what_is_not_offered_is_refused_in_words() {
     }
     let ack = "ACK sip:a@contoso.test SIP/2.0\r\nFrom: <sip:alice@contoso.test>;tag=1\r\nTo: <sip:a@contoso.test>\r\n\
         Call-ID: 1\r\nCSeq: 1 ACK\r\n\r\n";
-    assert!(house.put(&alice(), ack.as_bytes(), "t").reply.is_none());
+    assert!(house.put(&alice(), ack.as_bytes(), "t").0.is_none());
     let forged = ack.replace("ACK", "OPTIONS").replace("alice", "bob");
-    assert_eq!(house.put(&alice(), forged.as_bytes(), "t").reply.map(|r| r.code), Some(403));
+    assert_eq!(house.put(&alice(), forged.as_bytes(), "t").0.map(|r| r.code), Some(403));
 }
 
 #[test]
@@ -566,6 +566,14 @@ fn limits_hold() {
     assert_eq!((reply.code, header(&reply, "Retry-After").is_some()), (503, true));
     let long = publication("bob@contoso.test", "note", 0, 200, 0, &format!("<n>{}</n>", "x".repeat(40_000)));
     assert_eq!(publish(&house, &bob(), &long).0.code, 413);
+}
+
+#[test]
+fn nothing_is_left_of_a_subscription_that_is_refused() {
+    let house = House::with(Limits { watched_in_all: 2, ..Limits::default() });
+    let three = batch(&["sip:bob@contoso.test", "sip:carol@contoso.test", "sip:dave@contoso.test"]);
+    assert_eq!(subscribe(&house, &alice(), PRESENCE, &three).0.code, 413);
+    assert!(house.server.live.lock().dialogs.is_empty());
 }
 
 #[test]
