@@ -100,7 +100,7 @@ fn capitals(text: &str) -> String {
 }
 
 /// HMAC-MD5 over several parts.
-pub(super) fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
+pub(crate) fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
     let mut mac = keyed(key);
     for part in parts {
         mac.update(part);
@@ -114,7 +114,7 @@ pub(super) fn keyed(key: &[u8]) -> Hmac<Md5> {
 }
 
 /// MD5 over several parts.
-pub(super) fn md5(parts: &[&[u8]]) -> [u8; 16] {
+pub(crate) fn md5(parts: &[&[u8]]) -> [u8; 16] {
     let mut hash = Md5::new();
     for part in parts {
         hash.update(part);
@@ -123,7 +123,7 @@ pub(super) fn md5(parts: &[&[u8]]) -> [u8; 16] {
 }
 
 /// RC4 with a 16-byte key, from its beginning.
-pub(super) fn rc4(key: &[u8; 16], data: &mut [u8]) {
+pub(crate) fn rc4(key: &[u8; 16], data: &mut [u8]) {
     let mut cipher = <Rc4 as KeyInit>::new_from_slice(key).expect("RC4 takes 16 bytes");
     cipher.apply_keystream(data);
 }

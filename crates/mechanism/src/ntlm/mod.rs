@@ -17,7 +17,7 @@
 //! sealing (encryption) of messages, channel bindings.
 
 pub mod client;
-mod crypto;
+pub(crate) mod crypto;
 mod keys;
 pub mod message;
 pub mod server;
