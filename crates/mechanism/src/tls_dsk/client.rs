@@ -53,7 +53,7 @@ pub enum ClientStep {
     /// There is nothing more to send but signed messages.
     Finished {
         /// The keys that sign messages.
-        keys: MessageKeys,
+        keys: Box<MessageKeys>,
         /// The server's inner certificate, DER; it was not checked.
         server_certificate: Option<Vec<u8>>,
     },
@@ -68,6 +68,6 @@ impl ClientHandshake {
         }
         let ssl = self.0.ssl();
         let server_certificate = ssl.peer_certificate().map(|certificate| certificate.to_der()).transpose()?;
-        Ok(ClientStep::Finished { keys: MessageKeys::of(ssl)?, server_certificate })
+        Ok(ClientStep::Finished { keys: Box::new(MessageKeys::of(ssl)?), server_certificate })
     }
 }

@@ -62,7 +62,7 @@ pub enum ServerStep {
         /// The certificate whose key the client has, DER. Nothing else is known of it.
         certificate: Vec<u8>,
         /// The keys that sign messages.
-        keys: MessageKeys,
+        keys: Box<MessageKeys>,
     },
 }
 
@@ -76,7 +76,7 @@ impl ServerHandshake {
             return Ok(ServerStep::Continue(flight));
         }
         let certificate = self.0.ssl().peer_certificate().ok_or(DskError::NoCertificate)?.to_der()?;
-        let keys = MessageKeys::of(self.0.ssl())?;
+        let keys = Box::new(MessageKeys::of(self.0.ssl())?);
         Ok(ServerStep::Finished { flight, certificate, keys })
     }
 }

@@ -55,8 +55,8 @@ fn client(policy: Policy) -> Client {
 struct Run {
     to_server: Vec<Vec<u8>>,
     to_client: Vec<Vec<u8>>,
-    client: MessageKeys,
-    server: MessageKeys,
+    client: Box<MessageKeys>,
+    server: Box<MessageKeys>,
     certificate: Vec<u8>,
 }
 
