@@ -109,7 +109,7 @@ pub(crate) fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
 }
 
 /// HMAC-MD5 with its key in place; cloning it costs less than keying it again.
-pub(super) fn keyed(key: &[u8]) -> Hmac<Md5> {
+pub(crate) fn keyed(key: &[u8]) -> Hmac<Md5> {
     Hmac::<Md5>::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 

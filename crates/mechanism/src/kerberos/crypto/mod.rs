@@ -251,6 +251,11 @@ impl fmt::Debug for Key {
     }
 }
 
+/// The key of RC4-HMAC's signatures, which GSS tokens make in their own way.
+pub(super) fn rc4_signing_key(key: &Key) -> Zeroizing<[u8; 16]> {
+    Zeroizing::new(rc4_hmac::signing_key(&key.bytes))
+}
+
 /// A key made ready to encrypt and decrypt for one usage. Prints nothing; wiped when dropped.
 #[derive(Clone)]
 pub struct SealingKey(Sealing);

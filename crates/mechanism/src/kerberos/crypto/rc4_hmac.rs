@@ -73,7 +73,7 @@ impl Checksumming {
 }
 
 /// Key of all signatures, §4, §7.2.
-pub(in crate::kerberos) fn signing_key(key: &[u8]) -> [u8; 16] {
+pub(super) fn signing_key(key: &[u8]) -> [u8; 16] {
     hmac_md5(key, &[b"signaturekey\0"])
 }
 
