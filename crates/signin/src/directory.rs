@@ -6,6 +6,7 @@
 use crate::io::Pending;
 use crate::name::{AccountName, Aor};
 use crate::provision::contacts::{ContactChange, ContactList};
+use crate::provision::presence::kept::{Keep, KeptPresence};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -97,6 +98,13 @@ pub trait Directory: Send + Sync {
 
     /// Changes the contact list and gives the list after the change. Durable when it returns.
     fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>>;
+
+    /// What is kept of a user's presence; nothing for somebody unknown.
+    fn presence(&self, aor: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>>;
+
+    /// Keeps changes of a user's presence, in this order, all of them or none. Durable when it returns; takes its place
+    /// in the order of changes when it is called, not when it is first polled.
+    fn keep_presence(&self, aor: &Aor, changes: Vec<Keep>) -> Pending<'_, Result<(), DirectoryError>>;
 
     /// The values of one provisioning group for this user, global values overlaid with the user's own.
     fn policy(&self, aor: &Aor, group: &str) -> Pending<'_, Result<Properties, DirectoryError>>;

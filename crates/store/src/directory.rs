@@ -1,12 +1,13 @@
-//! The store as a [`Directory`]: every read is answered at once, a change of contacts after its commit.
+//! The store as a [`Directory`]: every read is answered at once, a change after its commit.
 
 use crate::store::Store;
 use crate::writer::{Batch, unavailable};
-use crate::{contacts, edit, users};
+use crate::{contacts, edit, presence, users};
 use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
 use signin::io::Pending;
 use signin::name::{AccountName, Aor};
 use signin::provision::contacts::{ContactChange, ContactList};
+use signin::provision::presence::kept::{Keep, KeptPresence};
 use std::future::ready;
 use std::sync::Arc;
 
@@ -29,6 +30,19 @@ impl Directory for Store {
     fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>> {
         let aor = aor.clone();
         Box::pin(self.writer.submit(move |batch| change_contacts(batch, aor, change)))
+    }
+
+    fn presence(&self, aor: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
+        Box::pin(ready(self.kept_presence(aor)))
+    }
+
+    fn keep_presence(&self, aor: &Aor, changes: Vec<Keep>) -> Pending<'_, Result<(), DirectoryError>> {
+        let aor = aor.clone();
+        Box::pin(self.writer.submit(move |batch| {
+            let user = users::id_of(batch.tables(), &aor).map_err(unavailable)?;
+            let user = user.ok_or_else(|| DirectoryError(format!("there is no user {aor} any more")))?;
+            changes.iter().try_for_each(|change| presence::write(batch.tables(), user, change)).map_err(unavailable)
+        }))
     }
 
     fn policy(&self, aor: &Aor, group: &str) -> Pending<'_, Result<Properties, DirectoryError>> {

@@ -1,4 +1,4 @@
-//! The embedded store: users, contacts, policies and dial plans in one SQLite file.
+//! The embedded store: users, contacts, presence that lasts, policies and dial plans in one SQLite file.
 //!
 //! [`Store`] stands behind [`signin::directory::Directory`]. What it promises:
 //!
@@ -14,11 +14,12 @@
 //! |---|---|
 //! | what may be done to a contact list | `edit` (pure) |
 //! | one batch of writes | `writer` |
+//! | what lasts of presence | `presence` |
 //! | tables | `schema` |
 //! | administration and import | `admin`, `seed` |
 //! | NTLM answers checked against the stored hashes | [`OwnDirectoryVerifier`] |
 //!
-//! Not here: published categories, issued certificates and tickets. They come as further migrations.
+//! Not here: issued certificates and tickets. They come as further migrations.
 
 mod admin;
 mod cache;
@@ -27,6 +28,7 @@ mod directory;
 mod edit;
 mod index;
 mod policy;
+mod presence;
 mod receipt;
 mod schema;
 mod seed;

@@ -118,7 +118,8 @@ fn latest() -> i64 {
 }
 
 /// Entry *n* makes version *n* + 1 out of version *n*.
-const MIGRATIONS: &[&str] = &[r"
+const MIGRATIONS: &[&str] = &[
+    r"
 CREATE TABLE users (
     id             INTEGER PRIMARY KEY,
     aor            TEXT    NOT NULL UNIQUE,     -- user@domain, lower case
@@ -203,7 +204,46 @@ CREATE TABLE dial_plan_rules (
     internal_extension  INTEGER NOT NULL,
     PRIMARY KEY (plan, position)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    r"
+-- What users published that does not end with their endpoints.
+CREATE TABLE presence_publications (
+    position   INTEGER PRIMARY KEY AUTOINCREMENT,    -- the order in which they were published
+    user       INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    category   TEXT    NOT NULL,
+    instance   INTEGER NOT NULL,
+    container  INTEGER NOT NULL,
+    version    INTEGER NOT NULL,
+    published  INTEGER NOT NULL,                     -- seconds since 1970
+    expires    INTEGER,                              -- seconds after that; NULL: never
+    value      TEXT    NOT NULL,
+    UNIQUE (user, category, instance, container)
+) STRICT;
+
+-- Containers whose members were ever changed; the others are as every user has them.
+CREATE TABLE presence_containers (
+    user     INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    id       INTEGER NOT NULL,
+    version  INTEGER NOT NULL,
+    members  TEXT    NOT NULL,                       -- one a line: type, blank, value
+    PRIMARY KEY (user, id)
+) STRICT, WITHOUT ROWID;
+
+-- Who added a user.
+CREATE TABLE presence_subscribers (
+    user          INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    aor           TEXT    NOT NULL,
+    display_name  TEXT    NOT NULL,
+    acknowledged  INTEGER NOT NULL,
+    PRIMARY KEY (user, aor)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE presence_subscriber_lists (
+    user     INTEGER PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+    version  INTEGER NOT NULL
+) STRICT;
+",
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,15 +1,16 @@
 //! The store itself: opening it, and what it is made of.
 
 use crate::cache::ListCache;
-use crate::contacts;
 use crate::edit::ContactLimits;
 use crate::receipt::Receipt;
 use crate::schema::{OpenError, open_for_reading, open_for_writing};
 use crate::writer::{Memory, Writer, data_version, unavailable};
+use crate::{contacts, presence};
 use rusqlite::{Connection, OpenFlags};
 use signin::directory::DirectoryError;
 use signin::name::Aor;
 use signin::provision::contacts::ContactList;
+use signin::provision::presence::kept::KeptPresence;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +36,7 @@ impl Default for Settings {
 pub struct Store {
     pub(crate) memory: Arc<Memory>,
     pub(crate) writer: Writer,
-    /// Reads contact lists that are not in memory: some 50 µs each, so callers simply take turns.
+    /// Reads what is not in memory: some 50 µs each time, so callers simply take turns.
     reader: Mutex<Connection>,
 }
 
@@ -106,6 +107,15 @@ impl Store {
         drop(reader);
         self.memory.lists.fill(aor, Arc::new(list.clone()), since);
         Ok(list)
+    }
+
+    /// What is kept of a user's presence, as committed. Whoever asks for it keeps it, so it is read from the file.
+    pub(crate) fn kept_presence(&self, aor: &Aor) -> Result<KeptPresence, DirectoryError> {
+        if self.memory.index().by_aor(aor).is_none() {
+            return Ok(KeptPresence::default());
+        }
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        presence::load_consistently(&mut reader, aor).map_err(unavailable)
     }
 }
 

@@ -9,8 +9,8 @@ use super::contacts::{Contact, ContactList};
 use super::presence::aggregation::{AVAILABLE, Activity, describe};
 use super::presence::batch::{self, read_presence, write_batch};
 use super::presence::message::{
-    self as documents, Categories, Conflict, ExpireType, OwnPresence, Publish, Value, read_conflicts,
-    read_own_presence, write_publish, write_roaming_list,
+    self as documents, Categories, Conflict, ExpireType, OwnPresence, Publish, read_conflicts, read_own_presence,
+    write_publish, write_roaming_list,
 };
 use super::settings::location_profile::{self, Choice, ProfileUri};
 use super::settings::message as provisioning;
@@ -425,7 +425,7 @@ fn publication(me: &Endpoint, appearance: Appearance, settled: &Settled) -> Opti
         container,
         version: version(category, instance, container),
         expire,
-        value: Some(Value { xml, state: None }),
+        value: Some(xml),
     };
     let mut operations = vec![one("device", device, 2, ExpireType::Endpoint, device_xml(me))];
     for container in [2, 3] {

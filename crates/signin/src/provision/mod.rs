@@ -19,6 +19,7 @@
 //! | [`contacts`] | the contact list and its changes |
 //! | [`presence`] | publication, aggregation, containers, subscriptions to others |
 //! | `subscription` | dialogs and notifications all three share |
+//! | `live` | who is there, and how what they publish becomes durable |
 //! | [`fragment`] | XML of clients, cut out to be kept and shown to others |
 //! | [`server`] | which request goes where |
 //! | [`client`] | the order of requests after sign-in |
@@ -26,6 +27,7 @@
 pub mod client;
 pub mod contacts;
 pub mod fragment;
+mod live;
 pub mod presence;
 mod request;
 pub mod server;

@@ -7,11 +7,12 @@
 //! Notifications wait in one queue, in the order of the changes they tell of, until [`Provision::deliver`] hands them
 //! over in that order: a client takes a lower CSeq after a higher one for a repetition and drops it.
 
+pub use super::live::Live;
 use super::presence::message::{PUBLISH, SET_CONTAINERS, SET_SUBSCRIBERS};
-use super::presence::presentity::{Endpoint, Presentity, Quota};
+use super::presence::presentity::Quota;
 use super::request::Request;
 use super::settings::location_profile::ProfileUri;
-use super::subscription::{ALLOW_EVENTS, Dialog, DialogId, Package};
+use super::subscription::{ALLOW_EVENTS, Package};
 use crate::directory::{Directory, DirectoryError};
 use crate::io::Pending;
 use crate::name::Aor;
@@ -19,9 +20,7 @@ use crate::reply::{Diagnostics, Reply};
 use crate::service::Surroundings;
 use crate::topology::{HostPort, Topology};
 use sip::{Draft, Message};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 /// The verified sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +83,7 @@ impl Notice {
 pub struct Limits {
     /// Subscriptions of one endpoint at one time.
     pub subscriptions: usize,
-    /// Users one presence subscription may watch.
+    /// Users one presence subscription may watch: a full contact list, and some more.
     pub watched: usize,
     /// Users all presence subscriptions of one endpoint may watch.
     pub watched_in_all: usize,
@@ -102,7 +101,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             subscriptions: 1_100,
-            watched: 1_000,
+            watched: 1_100,
             watched_in_all: 4_000,
             categories: 32,
             groups: 64,
@@ -110,47 +109,6 @@ impl Default for Limits {
             quota: Quota::default(),
         }
     }
-}
-
-/// Subscriptions and publications of a deployment. Servers that share users share one.
-#[derive(Debug, Default)]
-pub struct Live {
-    state: Mutex<State>,
-    /// Held while notifications are handed over, so that only one server does it at a time.
-    delivering: Mutex<()>,
-}
-
-impl Live {
-    /// Nothing subscribed, nothing published.
-    pub fn new() -> Arc<Live> {
-        Arc::new(Live::default())
-    }
-
-    /// The state. A thread that panicked with it left it whole: every change is made of complete steps.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What [`Live`] holds.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) dialogs: BTreeMap<DialogId, Dialog>,
-    pub(super) presentities: BTreeMap<Arc<Aor>, Presentity>,
-    /// When what ends: looked at by every sweep, so a sweep costs what has ended and not what there is.
-    pub(super) deadlines: BTreeSet<(Duration, Deadline)>,
-    pub(super) last_dialog: u64,
-    /// Notifications to be delivered, in order.
-    pub(super) outbox: Vec<Notice>,
-}
-
-/// Something that ends by itself.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Deadline {
-    /// A subscription that is not refreshed.
-    Dialog(DialogId),
-    /// The first publication of a user to expire.
-    Publications(Arc<Aor>),
 }
 
 /// One server's answers.
@@ -190,14 +148,6 @@ impl Provision {
                 Box::pin(async move { provision.route(&caller, &request).await })
             }
         }
-    }
-
-    /// Hands over every notification that waits, whoever caused it, in order. To be called after each answer,
-    /// [`Provision::endpoint_gone`] and [`Provision::sweep`]. `send` must not wait.
-    pub fn deliver(&self, mut send: impl FnMut(&Notice)) {
-        let _in_order = self.live.delivering.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = std::mem::take(&mut self.live.lock().outbox);
-        waiting.iter().for_each(&mut send);
     }
 
     async fn route(&self, caller: &Caller, request: &Request) -> Answer {
@@ -297,73 +247,6 @@ impl Provision {
         let mut byte = [0];
         self.surroundings.fill_random(&mut byte);
         byte[0]
-    }
-}
-
-impl State {
-    /// The user's record, made when there is none.
-    pub(super) fn presentity(&mut self, aor: &Aor) -> (Arc<Aor>, &mut Presentity) {
-        let shared = match self.presentities.get_key_value(aor) {
-            Some((shared, _)) => Arc::clone(shared),
-            None => Arc::new(aor.clone()),
-        };
-        let presentity = self.presentities.entry(Arc::clone(&shared)).or_default();
-        (shared, presentity)
-    }
-
-    /// Notes that an endpoint asks at `server`. One that moved there from another server has left its subscriptions
-    /// behind.
-    pub(super) fn arrive(&mut self, caller: &Caller, server: &Arc<str>) -> Arc<Aor> {
-        let (owner, presentity) = self.presentity(&caller.aor);
-        let left_behind = match presentity.endpoints.get_mut(caller.epid.as_str()) {
-            Some(endpoint) if endpoint.server == *server => BTreeSet::new(),
-            Some(endpoint) => {
-                endpoint.server = Arc::clone(server);
-                endpoint.dialogs.clone()
-            }
-            None => {
-                presentity.endpoints.insert(caller.epid.as_str().into(), Endpoint::at(Arc::clone(server)));
-                BTreeSet::new()
-            }
-        };
-        for id in left_behind {
-            self.end_dialog(id);
-        }
-        owner
-    }
-
-    /// Looks again when the next publication of a user expires.
-    pub(super) fn note_expiry(&mut self, aor: &Aor) {
-        let Some((shared, presentity)) = self.presentities.get_key_value(aor) else { return };
-        let (shared, next) = (Arc::clone(shared), presentity.next_expiry());
-        let Some(presentity) = self.presentities.get_mut(aor) else { return };
-        let noted = std::mem::replace(&mut presentity.noted_expiry, next);
-        if noted != next {
-            if let Some(at) = noted {
-                self.deadlines.remove(&(at, Deadline::Publications(Arc::clone(&shared))));
-            }
-            if let Some(at) = next {
-                self.deadlines.insert((at, Deadline::Publications(shared)));
-            }
-        }
-    }
-
-    /// Takes out what has ended by now.
-    pub(super) fn take_ended(&mut self, now: Duration) -> Vec<Deadline> {
-        let mut ended = Vec::new();
-        while let Some((at, _)) = self.deadlines.first()
-            && *at <= now
-        {
-            ended.extend(self.deadlines.pop_first().map(|(_, deadline)| deadline));
-        }
-        ended
-    }
-
-    /// Drops the record of a user nothing is known of.
-    pub(super) fn forget_if_untouched(&mut self, aor: &Aor) {
-        if self.presentities.get(aor).is_some_and(Presentity::is_untouched) {
-            self.presentities.remove(aor);
-        }
     }
 }
 

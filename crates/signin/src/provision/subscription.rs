@@ -1,9 +1,9 @@
 //! Dialogs that SUBSCRIBE made, as the server keeps them, and the notifications inside them. RFC 6665 §4.2,
 //! `[MS-SIP]` §3.4, §3.5.
 
-use super::presence::presentity::Endpoint;
+use super::live::{Deadline, State};
 use super::request::Request;
-use super::server::{Answer, Caller, Deadline, Notice, Provision, State};
+use super::server::{Answer, Caller, Notice, Provision, unavailable};
 use crate::name::Aor;
 use crate::reply::{Diagnostics, Reply};
 use std::collections::BTreeSet;
@@ -256,15 +256,17 @@ pub(super) fn accepted(
 
 impl Provision {
     /// What every SUBSCRIBE has in common: a poll leaves nothing behind, a refresh goes on in its dialog, a first one
-    /// opens a dialog. `document` gives content type and document to the dialog (none: a poll), or refuses, and then
-    /// nothing is left of a first one. It is asked while the state is locked, so that no change falls between the
-    /// document and the first notification. What the 200 cannot carry follows as a notification.
-    pub(super) fn settle_subscription(
+    /// opens a dialog. `others` are the users it is about besides the caller. `document` gives content type and
+    /// document to the dialog (none: a poll), or refuses, and then nothing is left of a first one. It is asked while the
+    /// state is locked, so that no change falls between the document and the first notification. What the 200 cannot
+    /// carry follows as a notification.
+    pub(super) async fn settle_subscription(
         &self,
         caller: &Caller,
         request: &Request,
         subject: Subject,
-        document: impl FnOnce(&mut State, Option<DialogId>) -> Result<(String, String), Reply>,
+        others: &BTreeSet<Aor>,
+        document: impl FnOnce(&mut State, Option<DialogId>) -> Result<(String, String), Box<Reply>>,
     ) -> Answer {
         let package = subject.package();
         // Settings are only ever polled, whatever the client asks for. `[MS-SIPREGE]` §4.2.2.
@@ -272,8 +274,26 @@ impl Provision {
             Package::Provisioning => Lifetime::Once,
             _ => Lifetime::granted(request, self.luck()),
         };
+        let mut live = match self.loaded(others.iter().chain([&caller.aor])).await {
+            Ok(live) => live,
+            Err(error) => return unavailable(&error).into(),
+        };
+        let answer = self.settle(&mut live, caller, request, subject, lifetime, document);
+        others.iter().chain([&caller.aor]).for_each(|aor| live.forget_if_idle(aor));
+        answer.unwrap_or_else(|refusal| *refusal).into()
+    }
+
+    fn settle(
+        &self,
+        live: &mut State,
+        caller: &Caller,
+        request: &Request,
+        subject: Subject,
+        lifetime: Lifetime,
+        document: impl FnOnce(&mut State, Option<DialogId>) -> Result<(String, String), Box<Reply>>,
+    ) -> Result<Reply, Box<Reply>> {
+        let package = subject.package();
         let now = self.surroundings.now().since_start;
-        let mut live = self.live.lock();
         let known = request.to_tag.as_ref().and_then(|_| live.find_dialog(caller, request, package));
         let id = match (known, lifetime) {
             (Some(id), _) => {
@@ -281,45 +301,37 @@ impl Provision {
                 id
             }
             (None, Lifetime::Once) => {
-                let (content_type, body) = match document(&mut live, None) {
-                    Ok(document) => document,
-                    Err(refusal) => return refusal.into(),
-                };
+                let (content_type, body) = document(live, None)?;
                 let reply = accepted(request, package, &self.contact, lifetime, &content_type, &body);
                 if !request.piggyback {
                     let owner = Arc::new(caller.aor.clone());
                     let once = Dialog::open(request, owner, &caller.epid, Arc::clone(&self.fqdn), subject);
                     live.outbox.push(once.notify_once(&content_type, body.into()));
                 }
-                return reply.into();
+                return Ok(reply);
             }
             (None, Lifetime::Seconds(_)) => {
                 if live.subscriptions(caller) >= self.limits.subscriptions {
-                    return Reply::new(503, "Service Unavailable")
-                        .with("Retry-After", "300")
-                        .because(Diagnostics::internal(4008, "Too many subscriptions of one endpoint."))
-                        .into();
+                    let why = Diagnostics::internal(4008, "Too many subscriptions of one endpoint.");
+                    let refusal = Reply::new(503, "Service Unavailable").with("Retry-After", "300").because(why);
+                    return Err(Box::new(refusal));
                 }
-                let owner = live.arrive(caller, &self.fqdn);
+                let owner = live.arrive(caller, &self.fqdn).unwrap_or_else(|| Arc::new(caller.aor.clone()));
                 live.keep_dialog(Dialog::open(request, owner, &caller.epid, Arc::clone(&self.fqdn), subject))
             }
         };
-        let (content_type, body) = match document(&mut live, Some(id)) {
-            Ok(document) => document,
-            Err(refusal) => {
-                if known.is_none() {
-                    live.end_dialog(id);
-                }
-                return refusal.into();
+        let (content_type, body) = document(live, Some(id)).inspect_err(|_| {
+            if known.is_none() {
+                live.end_dialog(id);
             }
-        };
+        })?;
         live.extend(id, request, lifetime, now);
-        let State { dialogs, outbox, .. } = &mut *live;
+        let State { dialogs, outbox, .. } = live;
         let reply = accepted(request, package, &self.contact, lifetime, &content_type, &body);
         if let Some(dialog) = dialogs.get_mut(&id).filter(|_| !request.piggyback) {
             outbox.push(dialog.notify(now, &content_type, body.into()));
         }
-        reply.into()
+        Ok(reply)
     }
 
     /// The end of a subscription, asked for by the client.
@@ -373,10 +385,11 @@ impl State {
         self.last_dialog += 1;
         let id = DialogId(self.last_dialog);
         let (owner, epid, package) = (Arc::clone(&dialog.owner), Arc::clone(&dialog.epid), dialog.subject.package());
-        let (_, presentity) = self.presentity(&owner);
-        let endpoint = presentity.endpoints.entry(epid).or_insert_with(|| Endpoint::at(Arc::clone(&dialog.server)));
-        endpoint.dialogs.insert(id);
-        let others: Vec<DialogId> = endpoint.dialogs.iter().copied().filter(|other| *other != id).collect();
+        let endpoint = self.presentities.get_mut(&owner).and_then(|p| p.endpoints.get_mut(&epid));
+        let others = endpoint.map(|endpoint| endpoint.dialogs.clone()).unwrap_or_default();
+        if let Some(endpoint) = self.presentities.get_mut(&owner).and_then(|p| p.endpoints.get_mut(&epid)) {
+            endpoint.dialogs.insert(id);
+        }
         self.dialogs.insert(id, dialog);
         if package != Package::Presence {
             for other in others {
@@ -399,7 +412,7 @@ impl State {
                 if let Some(presentity) = self.presentities.get_mut(aor) {
                     presentity.watchers.remove(&id);
                 }
-                self.forget_if_untouched(aor);
+                self.forget_if_idle(aor);
             }
         }
         if let Some(presentity) = self.presentities.get_mut(&dialog.owner)

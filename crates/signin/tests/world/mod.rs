@@ -18,6 +18,7 @@ use signin::io::{
 use signin::journal::{Journal, ServerEvent};
 use signin::name::{AccountName, Aor};
 use signin::provision::contacts::{ContactChange, ContactList};
+use signin::provision::presence::kept::{Keep, KeptPresence};
 use signin::provision::server::{Limits as ProvisionLimits, Live, Provision};
 use signin::register::server::{Here, Role};
 use signin::report::Event;
@@ -526,6 +527,14 @@ impl Directory for People {
 
     fn change_contacts(&self, _: &Aor, _: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>> {
         Box::pin(ready(Err(ChangeError::Invalid("lists do not change here".to_owned()))))
+    }
+
+    fn presence(&self, _: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
+        Box::pin(ready(Ok(KeptPresence::default())))
+    }
+
+    fn keep_presence(&self, _: &Aor, _: Vec<Keep>) -> Pending<'_, Result<(), DirectoryError>> {
+        Box::pin(ready(Ok(())))
     }
 
     fn policy(&self, _: &Aor, _: &str) -> Pending<'_, Result<Properties, DirectoryError>> {

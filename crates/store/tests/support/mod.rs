@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod server;
+
 use signin::directory::User;
 use signin::io::Pending;
 use signin::name::{AccountName, Aor};

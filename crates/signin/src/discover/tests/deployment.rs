@@ -8,6 +8,7 @@ use crate::io::Pending;
 use crate::log_on::LogOn;
 use crate::name::{AccountName, Aor};
 use crate::provision::contacts::{ContactChange, ContactList};
+use crate::provision::presence::kept::{Keep, KeptPresence};
 use crate::secret::Password;
 use crate::testing::World;
 use crate::topology::{HostPort, Pool, Topology};
@@ -76,6 +77,14 @@ impl Directory for People {
 
     fn change_contacts(&self, _: &Aor, _: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>> {
         Box::pin(async { Err(ChangeError::Invalid("read only".to_owned())) })
+    }
+
+    fn presence(&self, _: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
+        Box::pin(async { Ok(KeptPresence::default()) })
+    }
+
+    fn keep_presence(&self, _: &Aor, _: Vec<Keep>) -> Pending<'_, Result<(), DirectoryError>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn policy(&self, _: &Aor, _: &str) -> Pending<'_, Result<Properties, DirectoryError>> {

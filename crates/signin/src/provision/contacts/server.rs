@@ -5,13 +5,15 @@ use super::message::{CONTENT_TYPE, SoapRequest, read_soap, write_delta, write_gr
 use super::{ContactList, Edit, Group};
 use crate::directory::ChangeError;
 use crate::name::Aor;
+use crate::provision::live::State;
 use crate::provision::presence::message::{Conflict, FAULT, write_conflicts};
 use crate::provision::request::Request;
 use crate::provision::server::{
-    Answer, Caller, Provision, State, bad_document, forbidden, not_acceptable, not_implemented, too_large, unavailable,
+    Answer, Caller, Provision, bad_document, forbidden, not_acceptable, not_implemented, too_large, unavailable,
 };
 use crate::provision::subscription::{Package, Subject};
 use crate::reply::{Diagnostics, Reply};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Provision {
@@ -25,7 +27,8 @@ impl Provision {
             Err(error) => return unavailable(&error).into(),
         };
         let subject = Subject::Contacts { told: list.delta_num };
-        self.settle_subscription(caller, request, subject, |_, _| Ok((CONTENT_TYPE.to_owned(), write_list(&list))))
+        let document = |_: &mut State, _| Ok((CONTENT_TYPE.to_owned(), write_list(&list)));
+        self.settle_subscription(caller, request, subject, &BTreeSet::new(), document).await
     }
 
     /// SERVICE with SOAP: a change of the list, or something that is not offered.

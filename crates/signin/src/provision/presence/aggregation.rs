@@ -2,7 +2,8 @@
 //!
 //! The bands are documented, the exact formula is not; this one is ours and agrees with every documented fact.
 //! Input is what is published in one of the containers 2 and 3; container 3 differs only for "do not disturb", which
-//! its audience sees as "urgent interruptions only".
+//! its audience sees as "urgent interruptions only". What an endpoint can do ([`Device`]) is aggregated likewise, into
+//! what the user can do ([`Service`]).
 
 /// Available.
 pub const AVAILABLE: u32 = 3_500;
@@ -93,6 +94,27 @@ pub struct State {
     pub availability: Option<u32>,
     /// What the user is doing, according to this state.
     pub activities: Vec<Activity>,
+    /// Where, and in which meeting.
+    pub circumstances: Circumstances,
+}
+
+/// Where somebody is and what is going on, each piece as it was published; empty where nothing is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Circumstances {
+    /// Where the machine is.
+    pub endpoint_location: String,
+    /// What the meeting is about.
+    pub meeting_subject: String,
+    /// Where it is held.
+    pub meeting_location: String,
+    /// Minutes from UTC, as the machine gives them.
+    pub time_zone_bias: String,
+    /// Name of the time zone.
+    pub time_zone_name: String,
+    /// Short name of the time zone.
+    pub time_zone_abbreviation: String,
+    /// Kind of machine, `computer` or `Mobile`.
+    pub device: String,
 }
 
 /// Which container is aggregated.
@@ -111,14 +133,32 @@ pub struct Aggregate {
     pub availability: u32,
     /// What the user is doing.
     pub activity: Option<Activity>,
+    /// Where, and in which meeting.
+    pub circumstances: Circumstances,
+}
+
+impl Aggregate {
+    /// What is said of everybody who is not signed in.
+    pub fn offline() -> Aggregate {
+        Aggregate { availability: OFFLINE, activity: None, circumstances: Circumstances::default() }
+    }
+
+    /// What those outside the enterprise may know of it: the availability alone.
+    pub fn outside(&self) -> Aggregate {
+        Aggregate { availability: self.availability, ..Aggregate::offline() }
+    }
+
+    /// Whether nobody seems to be at any machine.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.availability, 4_500..6_000 | 7_500..9_000 | 15_000..18_000)
+    }
 }
 
 /// Aggregates the states of one container, oldest publication first. Call it only while an endpoint is signed in;
 /// without one everybody is [`OFFLINE`].
 pub fn aggregate(input: Input, states: &[&State]) -> Aggregate {
-    let set = |state: &&&State| state.availability.is_some_and(|a| a > 0);
-    let of = |kind: StateKind| states.iter().filter(move |s| s.kind == kind).filter(set);
-    let machine = of(StateKind::Machine).filter_map(|s| s.availability).min().unwrap_or(AVAILABLE);
+    let machine_state = busiest_machine(states);
+    let machine = machine_state.and_then(|s| s.availability).unwrap_or(AVAILABLE);
     let chosen = states.iter().rposition(|s| s.kind == StateKind::User && s.availability.is_some_and(|a| a > 0));
     let user = chosen.and_then(|at| states.get(at)).and_then(|s| s.availability);
 
@@ -131,15 +171,92 @@ pub fn aggregate(input: Input, states: &[&State]) -> Aggregate {
             with_machine(busiest.unwrap_or(0).max(AVAILABLE), machine)
         }
     };
+    let circumstances = circumstances(availability, machine_state, states);
     if input == Input::Three && (9_000..12_000).contains(&availability) {
         let token = "urgent-interruptions-only".to_owned();
         let activity = Activity { token, custom: Vec::new(), lowest: URGENT_ONLY, highest: 8_999 };
-        return Aggregate { availability: URGENT_ONLY, activity: Some(activity) };
+        return Aggregate { availability: URGENT_ONLY, activity: Some(activity), circumstances };
     }
     let counts = |a: &&Activity| (a.lowest..=a.highest).contains(&availability);
     let speaking = states.iter().rev().filter(|s| !matches!(s.kind, StateKind::Machine | StateKind::Aggregate));
     let activity = speaking.flat_map(|s| s.activities.iter()).find(counts).cloned();
-    Aggregate { availability, activity }
+    Aggregate { availability, activity, circumstances }
+}
+
+/// The state of the machine somebody is most likely at: the lowest availability, of equals the newest.
+pub fn busiest_machine<'a>(states: &[&'a State]) -> Option<&'a State> {
+    let machines =
+        states.iter().rev().filter(|s| s.kind == StateKind::Machine && s.availability.is_some_and(|a| a > 0));
+    machines.copied().min_by_key(|state| state.availability)
+}
+
+/// A place counts while its user may be there, a meeting while it keeps its user busy.
+fn circumstances(availability: u32, machine: Option<&State>, states: &[&State]) -> Circumstances {
+    let at = machine.map(|state| state.circumstances.clone()).unwrap_or_default();
+    let meeting = states.iter().rev().find(|s| s.kind == StateKind::Calendar && s.availability.is_some_and(|a| a > 0));
+    let meeting = meeting.filter(|_| (6_000..12_000).contains(&availability)).map(|state| &state.circumstances);
+    let of_meeting = |pick: fn(&Circumstances) -> &String| meeting.map(pick).cloned().unwrap_or_default();
+    Circumstances {
+        endpoint_location: if availability < 12_000 { at.endpoint_location } else { String::new() },
+        meeting_subject: of_meeting(|c| &c.meeting_subject),
+        meeting_location: of_meeting(|c| &c.meeting_location),
+        ..at
+    }
+}
+
+/// What one endpoint can do: its `device` category.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// The endpoint, as it names itself.
+    pub endpoint_id: String,
+    /// The user wants to be reached there.
+    pub preferred: bool,
+    /// What it can do.
+    pub capabilities: Vec<Capability>,
+}
+
+/// One thing an endpoint can do, such as `text` or `voice`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capability {
+    /// Its name.
+    pub name: String,
+    /// It can send this.
+    pub capture: bool,
+    /// It can show this.
+    pub render: bool,
+}
+
+/// One thing a user can do at one endpoint at least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// The capability, over all endpoints that have it.
+    pub capability: Capability,
+    /// Availability of the busiest of those machines.
+    pub availability: u32,
+    /// The endpoint to be preferred, where one is.
+    pub preferred: Option<String>,
+}
+
+/// From what endpoints can do to what the user can do. With each device comes the availability of its machine.
+pub fn services(devices: &[(&Device, u32)]) -> Vec<Service> {
+    let mut services: Vec<Service> = Vec::new();
+    for (device, availability) in devices {
+        for capability in &device.capabilities {
+            let preferred = device.preferred.then(|| device.endpoint_id.clone());
+            match services.iter_mut().find(|service| service.capability.name == capability.name) {
+                Some(known) => {
+                    known.capability.capture |= capability.capture;
+                    known.capability.render |= capability.render;
+                    known.availability = known.availability.min(*availability);
+                    known.preferred = known.preferred.take().or(preferred);
+                }
+                None => {
+                    services.push(Service { capability: capability.clone(), availability: *availability, preferred })
+                }
+            }
+        }
+    }
+    services
 }
 
 /// Nobody at the machine makes "available" and "busy" idle, and after a while away.
@@ -158,7 +275,8 @@ mod tests {
     use super::*;
 
     fn state(kind: StateKind, availability: u32) -> State {
-        State { kind, manual: false, availability: Some(availability), activities: Vec::new() }
+        let (activities, circumstances) = (Vec::new(), Circumstances::default());
+        State { kind, manual: false, availability: Some(availability), activities, circumstances }
     }
 
     #[test]
@@ -205,5 +323,42 @@ mod tests {
         assert!(aggregate(Input::Two, &[&machine, &calendar]).activity.is_some());
         let user = state(StateKind::User, AVAILABLE);
         assert_eq!(aggregate(Input::Two, &[&machine, &calendar, &user]).activity, None);
+    }
+
+    #[test]
+    fn places_and_meetings_are_told_while_they_count() {
+        let desk =
+            |location: &str| Circumstances { endpoint_location: location.to_owned(), ..Circumstances::default() };
+        let meeting = Circumstances { meeting_subject: "Budget".to_owned(), ..Circumstances::default() };
+        let idle = State { circumstances: desk("Home"), ..state(StateKind::Machine, AVAILABLE_IDLE) };
+        let active = State { circumstances: desk("Office"), ..state(StateKind::Machine, AVAILABLE) };
+        let calendar = State { circumstances: meeting, ..state(StateKind::Calendar, BUSY) };
+        let seen = aggregate(Input::Two, &[&active, &idle, &calendar]).circumstances;
+        assert_eq!((seen.endpoint_location.as_str(), seen.meeting_subject.as_str()), ("Office", "Budget"));
+        let gone = state(StateKind::User, AWAY);
+        let seen = aggregate(Input::Two, &[&active, &calendar, &gone]);
+        assert_eq!(seen.circumstances, Circumstances::default());
+        assert!(seen.is_idle());
+        assert_eq!(aggregate(Input::Two, &[&active, &calendar]).outside().circumstances, Circumstances::default());
+    }
+
+    #[test]
+    fn what_any_endpoint_can_do_the_user_can_do() {
+        let capability = |name: &str, capture, render| Capability { name: name.to_owned(), capture, render };
+        let device = |id: &str, preferred, capabilities| Device { endpoint_id: id.to_owned(), preferred, capabilities };
+        let phone = device("phone", true, vec![capability("voice", true, true), capability("text", false, true)]);
+        let desk = device("desk", false, vec![capability("text", true, false)]);
+        let services = services(&[(&phone, AWAY), (&desk, AVAILABLE)]);
+        let voice = Service {
+            capability: capability("voice", true, true),
+            availability: AWAY,
+            preferred: Some("phone".to_owned()),
+        };
+        let text = Service {
+            capability: capability("text", true, true),
+            availability: AVAILABLE,
+            preferred: Some("phone".to_owned()),
+        };
+        assert_eq!(services, [voice, text]);
     }
 }

@@ -1,9 +1,10 @@
 //! The documents of presence: categories, publication, one's own data, containers, subscribers, faults.
 //! `[MS-PRES]` §2.2.2.
 //!
-//! What is published is kept and passed on as text; only `state` is looked into, because the server aggregates it.
+//! What is published is kept and passed on as text; what the server looks into is in [`state`](super::state).
 
-use super::aggregation::{Activity, State, StateKind};
+use super::aggregation::{State, StateKind};
+use super::state::read_state;
 use crate::name::Aor;
 use crate::provision::fragment::{self, FragmentError};
 use crate::xml::{Element, XmlError, escape};
@@ -83,17 +84,9 @@ pub struct Publish {
     pub version: u32,
     /// How long it lives.
     pub expire: ExpireType,
-    /// The value, or `None` to delete.
-    pub value: Option<Value>,
-}
-
-/// A published value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Value {
-    /// The element, standing alone. Empty when a category is published without one.
-    pub xml: String,
-    /// What it says, when it is a `state`.
-    pub state: Option<State>,
+    /// The value, an element that stands alone (empty when the category is published without one), or `None` to
+    /// delete.
+    pub value: Option<String>,
 }
 
 /// Reads a publication: whose, and its operations in order.
@@ -121,16 +114,15 @@ fn read_publication(document: &[u8], around: &[&Element], publication: &Element)
         "static" => ExpireType::Static,
         "endpoint" => ExpireType::Endpoint,
         "user" => ExpireType::User,
-        "time" => ExpireType::Time(expires.unwrap_or(0)),
+        "time" => ExpireType::Time(expires.ok_or(PresenceError::Missing("publication/@expires"))?),
         _ => return Err(PresenceError::Missing("publication/@expireType")),
     };
     let value = match publication.children.first() {
         _ if expires == Some(0) => None,
-        None => Some(Value { xml: String::new(), state: None }),
+        None => Some(String::new()),
         Some(element) => {
             let around: Vec<&Element> = around.iter().copied().chain([publication]).collect();
-            let state = (element.name == "state").then(|| read_state(element));
-            Some(Value { xml: fragment::cut(document, element, &around)?, state })
+            Some(fragment::cut(document, element, &around)?)
         }
     };
     Ok(Publish {
@@ -148,55 +140,8 @@ pub(crate) fn is_category_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.:".contains(&b))
 }
 
-fn number<T: std::str::FromStr>(element: &Element, attribute: &str) -> Option<T> {
+pub(super) fn number<T: std::str::FromStr>(element: &Element, attribute: &str) -> Option<T> {
     element.attribute(attribute)?.trim().parse().ok()
-}
-
-/// What a `state` element says.
-pub fn read_state(state: &Element) -> State {
-    let activity = |activity: &Element| Activity {
-        token: activity.attribute("token").unwrap_or_default().to_owned(),
-        custom: activity
-            .all("custom")
-            .map(|custom| (custom.attribute("LCID").unwrap_or_default().to_owned(), custom.trimmed().to_owned()))
-            .collect(),
-        lowest: number(activity, "minAvailability").unwrap_or(0),
-        highest: number(activity, "maxAvailability").unwrap_or(u32::MAX),
-    };
-    State {
-        kind: StateKind::from_type(state.attribute("type").unwrap_or_default()),
-        manual: state.attribute("manual") == Some("true"),
-        availability: state.child("availability").and_then(|a| a.trimmed().parse().ok()),
-        activities: state.all("activity").map(activity).collect(),
-    }
-}
-
-/// Writes the `state` element that an aggregation gave.
-pub fn write_aggregate(availability: u32, activity: Option<&Activity>) -> String {
-    let mut xml = format!(
-        "<state xmlns=\"http://schemas.microsoft.com/2006/09/sip/state\" \
-         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"aggregateState\">\
-         <availability>{availability}</availability>"
-    );
-    if let Some(activity) = activity {
-        xml.push_str("<activity");
-        if !activity.token.is_empty() {
-            let _ = write!(xml, " token=\"{}\"", escape(&activity.token));
-        }
-        if activity.lowest > 0 {
-            let _ = write!(xml, " minAvailability=\"{}\"", activity.lowest);
-        }
-        if activity.highest < u32::MAX {
-            let _ = write!(xml, " maxAvailability=\"{}\"", activity.highest);
-        }
-        xml.push('>');
-        for (lcid, text) in &activity.custom {
-            let _ = write!(xml, "<custom LCID=\"{}\">{}</custom>", escape(lcid), escape(text));
-        }
-        xml.push_str("</activity>");
-    }
-    xml.push_str("</state>");
-    xml
 }
 
 /// Writes a publication.
@@ -218,10 +163,10 @@ pub fn write_publish(owner: &Aor, operations: &[Publish]) -> String {
         match (&operation.value, operation.expire) {
             (None, _) => xml.push_str(" expires=\"0\"/>"),
             (Some(value), ExpireType::Time(seconds)) => {
-                let _ = write!(xml, " expires=\"{seconds}\">{}</publication>", value.xml);
+                let _ = write!(xml, " expires=\"{seconds}\">{value}</publication>");
             }
             (Some(value), _) => {
-                let _ = write!(xml, ">{}</publication>", value.xml);
+                let _ = write!(xml, ">{value}</publication>");
             }
         }
     }
@@ -314,10 +259,15 @@ pub enum Member {
 }
 
 impl Member {
-    /// Reads `type` and `value`.
+    /// Reads `type` and `value` of an element.
     pub fn read(element: &Element) -> Option<Member> {
-        let value = element.attribute("value").map(str::trim).filter(|value| !value.is_empty());
-        match element.attribute("type")? {
+        Member::of(element.attribute("type")?, element.attribute("value").unwrap_or_default())
+    }
+
+    /// The member of this type; `value` is passed over where the type has none.
+    pub fn of(kind: &str, value: &str) -> Option<Member> {
+        let value = Some(value.trim()).filter(|value| !value.is_empty());
+        match kind {
             "user" => value?.parse().ok().map(Member::User),
             "domain" => value.map(|domain| Member::Domain(domain.to_ascii_lowercase())),
             "sameEnterprise" => Some(Member::SameEnterprise),
@@ -328,15 +278,23 @@ impl Member {
         }
     }
 
+    /// Its type and value; the value is empty where the type has none.
+    pub fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Member::User(aor) => ("user", aor.as_str()),
+            Member::Domain(domain) => ("domain", domain),
+            Member::SameEnterprise => ("sameEnterprise", ""),
+            Member::Federated => ("federated", ""),
+            Member::PublicCloud => ("publicCloud", ""),
+            Member::Everyone => ("everyone", ""),
+        }
+    }
+
     /// Its attributes: ` type="…"`, and ` value="…"` where there is one.
     pub fn attributes(&self) -> String {
-        match self {
-            Member::User(aor) => format!(" type=\"user\" value=\"{}\"", escape(aor.as_str())),
-            Member::Domain(domain) => format!(" type=\"domain\" value=\"{}\"", escape(domain)),
-            Member::SameEnterprise => " type=\"sameEnterprise\"".to_owned(),
-            Member::Federated => " type=\"federated\"".to_owned(),
-            Member::PublicCloud => " type=\"publicCloud\"".to_owned(),
-            Member::Everyone => " type=\"everyone\"".to_owned(),
+        match self.parts() {
+            (kind, "") => format!(" type=\"{kind}\""),
+            (kind, value) => format!(" type=\"{kind}\" value=\"{}\"", escape(value)),
         }
     }
 }

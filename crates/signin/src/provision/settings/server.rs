@@ -9,6 +9,7 @@ use crate::provision::server::{
 };
 use crate::provision::subscription::Subject;
 use crate::reply::{Diagnostics, Reply};
+use std::collections::BTreeSet;
 
 /// A group known here: its name, its layout, and the values that hold when the directory has none.
 type KnownGroup = (&'static str, Layout, &'static [(&'static str, &'static str)]);
@@ -118,9 +119,10 @@ impl Provision {
                 Err(error) => return unavailable(&error).into(),
             }
         }
-        self.settle_subscription(caller, request, Subject::Provisioning, |_, _| {
+        self.settle_subscription(caller, request, Subject::Provisioning, &BTreeSet::new(), |_, _| {
             Ok((CONTENT_TYPE.to_owned(), write_answer(&groups)))
         })
+        .await
     }
 
     /// The values of one group: defaults, then what follows from the user's dial plan, then the directory's word.

@@ -253,8 +253,8 @@ fn assert_fit(bytes: &[u8]) {
         assert!(read_soap(write_soap(&change).as_bytes()).is_ok(), "{change:?}");
     }
     if let Ok((_, operations)) = read_publish(bytes) {
-        for value in operations.into_iter().filter_map(|operation| operation.value).filter(|v| !v.xml.is_empty()) {
-            assert!(crate::xml::Element::parse(value.xml.as_bytes()).is_ok(), "{}", value.xml);
+        for value in operations.into_iter().filter_map(|operation| operation.value).filter(|v| !v.is_empty()) {
+            assert!(crate::xml::Element::parse(value.as_bytes()).is_ok(), "{value}");
         }
     }
 }

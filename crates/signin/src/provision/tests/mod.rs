@@ -6,6 +6,7 @@ mod pair;
 mod requests;
 
 use super::contacts::{Contact, ContactChange, ContactList, Edit, Group};
+use super::presence::kept::{Keep, KeptPresence};
 use super::server::{Caller, Limits, Live, Notice, Provision};
 use crate::directory::{ChangeError, DialPlan, Directory, DirectoryError, NormalizationRule, Properties, User};
 use crate::io::{Now, Pending};
@@ -24,6 +25,7 @@ use std::time::Duration;
 pub(super) struct Memory {
     users: BTreeMap<Aor, Arc<User>>,
     lists: Mutex<BTreeMap<Aor, ContactList>>,
+    kept: Mutex<BTreeMap<Aor, KeptPresence>>,
 }
 
 pub(super) fn aor(text: &str) -> Aor {
@@ -65,6 +67,7 @@ impl Memory {
         Memory {
             users: users.into_iter().map(|user| (user.aor.clone(), Arc::new(user))).collect(),
             lists: Mutex::new(BTreeMap::from([(aor("alice@contoso.test"), list)])),
+            kept: Mutex::default(),
         }
     }
 }
@@ -125,6 +128,34 @@ impl Directory for Memory {
             changed
         });
         Box::pin(ready(result))
+    }
+
+    fn presence(&self, aor: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
+        Box::pin(ready(Ok(self.kept.lock().expect("no panic").get(aor).cloned().unwrap_or_default())))
+    }
+
+    fn keep_presence(&self, aor: &Aor, changes: Vec<Keep>) -> Pending<'_, Result<(), DirectoryError>> {
+        let mut kept = self.kept.lock().expect("no panic");
+        let kept = kept.entry(aor.clone()).or_default();
+        for change in changes {
+            match change {
+                Keep::Publication(publication) => {
+                    kept.publications.retain(|old| old.key != publication.key);
+                    kept.publications.push(publication);
+                }
+                Keep::NoPublication(key) => kept.publications.retain(|old| old.key != key),
+                Keep::Container(container) => {
+                    kept.containers.retain(|old| old.id != container.id);
+                    kept.containers.push(container);
+                }
+                Keep::Subscriber(subscriber, version) => {
+                    kept.subscribers.retain(|old| old.aor != subscriber.aor);
+                    kept.subscribers.push(subscriber);
+                    kept.subscribers_version = version;
+                }
+            }
+        }
+        Box::pin(ready(Ok(())))
     }
 
     fn policy(&self, _: &Aor, group: &str) -> Pending<'_, Result<Properties, DirectoryError>> {

@@ -454,6 +454,9 @@ fn a_single_contact_is_answered_with_categories() {
     assert_eq!(reply.code, 400);
     let nobody = "sip:nobody@contoso.test";
     assert_eq!(house.send(&alice(), "SUBSCRIBE", nobody, &head, &batch(&[nobody])).0.code, 404);
+    let elsewhere = "sip:eve@fabrikam.test";
+    let (reply, _) = house.send(&alice(), "SUBSCRIBE", elsewhere, &head, &batch(&[elsewhere]));
+    assert_eq!((reply.code, reply.diagnostics.map(|d| d.id)), (404, Some(1005)), "no federation");
     let pidf = "Event: presence\nAccept: application/pidf+xml";
     assert_eq!(house.send(&alice(), "SUBSCRIBE", bob, pidf, "").0.code, 406);
 }
@@ -609,4 +612,64 @@ fn servers_of_one_deployment_tell_each_others_endpoints() {
     assert_eq!(dialogs(), 1, "the first server learns late that its connection is gone; the second one has it");
     second.gone(&alice());
     assert_eq!(dialogs(), 0);
+}
+
+#[test]
+fn what_endpoints_publish_is_aggregated_for_each_audience() {
+    let house = House::new();
+    subscribe(&house, &alice(), PRESENCE, &batch(&["sip:bob@contoso.test"]).replace("note", "services"));
+    let device = "<device xmlns='http://schemas.microsoft.com/2006/09/sip/device' endpointId='desk'>\
+        <capabilities preferred='true'><text capture='true' render='true'/></capabilities></device>";
+    let (reply, notices) = publish(&house, &bob(), &publication("bob@contoso.test", "device", 77, 2, 0, device));
+    assert_eq!(reply.code, 200);
+    let services = "<text render=\"true\" capture=\"true\" deviceAvailability=\"3500\" preferredEndpointId=\"desk\"/>";
+    assert!(notices[0].body.contains(services), "{}", notices[0].body);
+    let machine = state("machineState", 5_000)
+        .replace("</state>", "<endpointLocation>Office</endpointLocation><device>computer</device></state>");
+    let (reply, notices) =
+        publish(&house, &bob(), &publication("bob@contoso.test", "state", 0x3000_0000, 2, 0, &machine));
+    let own = body(&reply);
+    assert!(own.contains("instance=\"268435456\"") && own.contains("endpointId=\"desk\""), "{own}");
+    let idle = "lastActive=\"2023-11-14T22:13:20.000\"><availability>5000</availability>\
+        <endpointLocation>Office</endpointLocation><delimiter";
+    let seen = &notices[0].body;
+    assert!(seen.contains(idle) && seen.contains("<device>computer</device><end"), "{seen}");
+    assert!(seen.contains("deviceAvailability=\"5000\""), "{seen}");
+    let outside = own.split("<category ").find(|c| c.contains("container=\"100\" ") && c.starts_with("name=\"state"));
+    let outside = outside.expect("an aggregate for those outside");
+    assert!(outside.contains("xsi:type=\"aggregateState\"><availability>5000</availability></state>"), "{outside}");
+
+    house.pass(900);
+    let away = machine.replace("5000", "15500");
+    let (_, notices) = publish(&house, &bob(), &publication("bob@contoso.test", "state", 0x3000_0000, 2, 1, &away));
+    let seen = &notices[0].body;
+    assert!(seen.contains("lastActive=\"2023-11-14T22:13:20.000\"><availability>15500</availability><delim"), "{seen}");
+    let notices = house.gone(&bob());
+    let text: String = notices.iter().map(|notice| &*notice.body).collect();
+    assert!(text.contains("<category name=\"services\"/>") && text.contains("18500"), "{text}");
+}
+
+#[test]
+fn a_time_without_its_length_is_refused() {
+    let house = House::new();
+    let note = publication("bob@contoso.test", "note", 0, 200, 0, "<n/>").replace("'endpoint'", "'time'");
+    assert_eq!(publish(&house, &bob(), &note).0.code, 400);
+    assert_eq!(publish(&house, &bob(), &note.replace("'time'", "'time' expires='9'")).0.code, 200);
+}
+
+#[test]
+fn who_is_blocked_can_be_asked() {
+    let house = House::new();
+    let blocked = |who: &Caller| {
+        let asked = house.server.is_blocked(&bob().aor, &who.aor).now_or_never();
+        asked.expect("at once").expect("an answer")
+    };
+    assert!(!blocked(&alice()));
+    let block = "<setContainerMembers><container id='32000' version='0'><member action='add' type='user' \
+        value='alice@contoso.test'/></container></setContainerMembers>";
+    assert_eq!(service(&house, &bob(), "application/msrtc-setcontainermembers+xml", block).0.code, 200);
+    assert!(blocked(&alice()));
+    house.gone(&bob());
+    assert!(blocked(&alice()), "also while nobody is there");
+    assert!(house.server.live.lock().presentities.is_empty());
 }
