@@ -139,7 +139,8 @@ mod tests {
         let user = |name: &str| Member::User(aor(name));
         let domain = |name: &str| Member::Domain(name.to_owned());
         let (bob, eve) = ("bob@contoso.test", "eve@fabrikam.test");
-        let cases: &[(&[(u16, &[Member])], &str, bool, u16)] = &[
+        type Case<'a> = (&'a [(u16, &'a [Member])], &'a str, bool, u16);
+        let cases: &[Case<'_>] = &[
             (&[], bob, true, 200),
             (&[], eve, false, 100),
             (&[], "alice@contoso.test", true, 400),
