@@ -83,12 +83,20 @@ impl Server {
 
     /// Publishes one value, or deletes it when it is empty; the status.
     pub(crate) fn publish(&self, who: &Caller, version: u32, expire: &str, category: &str, value: &str) -> u16 {
-        let expires = if value.is_empty() { " expires='0'" } else { "" };
-        let body = format!(
-            "<publish><publications uri='{}'><publication categoryName='{category}' instance='0' container='200' \
-             version='{version}' expireType={expire}{expires}>{value}</publication></publications></publish>",
-            who.aor.to_uri()
-        );
+        self.publish_all(who, &[(version, expire, category, value)])
+    }
+
+    /// The same for several values in one request: version, expire type, category, value.
+    pub(crate) fn publish_all(&self, who: &Caller, values: &[(u32, &str, &str, &str)]) -> u16 {
+        let one = |(version, expire, category, value): &(u32, &str, &str, &str)| {
+            let expires = if value.is_empty() { " expires='0'" } else { "" };
+            format!(
+                "<publication categoryName='{category}' instance='0' container='200' version='{version}' \
+                 expireType={expire}{expires}>{value}</publication>"
+            )
+        };
+        let values: String = values.iter().map(one).collect();
+        let body = format!("<publish><publications uri='{}'>{values}</publications></publish>", who.aor.to_uri());
         self.service(who, PUBLISH, &body)
     }
 
