@@ -18,11 +18,13 @@
 //! | tables | `schema` |
 //! | administration and import | `admin`, `seed` |
 //! | NTLM answers checked against the stored hashes | [`OwnDirectoryVerifier`] |
+//! | which user certificates count | `certificates` |
 //!
-//! Not here: issued certificates and tickets. They come as further migrations.
+//! Not here: tickets.
 
 mod admin;
 mod cache;
+mod certificates;
 mod contacts;
 mod directory;
 mod edit;

@@ -243,6 +243,19 @@ CREATE TABLE presence_subscriber_lists (
     version  INTEGER NOT NULL
 ) STRICT;
 ",
+    r"
+-- User certificates that count, and those that no longer do.
+CREATE TABLE certificates (
+    position     INTEGER PRIMARY KEY AUTOINCREMENT, -- the order in which they were published
+    user         INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    device       TEXT    NOT NULL,                  -- GUID, lower case, without braces
+    fingerprint  BLOB    NOT NULL UNIQUE,           -- SHA-256 of the certificate
+    not_after    INTEGER NOT NULL,                  -- seconds since 1970
+    revoked_at   INTEGER,                           -- seconds since 1970; NULL: it counts
+    certificate  BLOB    NOT NULL,                  -- DER
+    UNIQUE (user, device)
+) STRICT;
+",
 ];
 
 #[cfg(test)]
@@ -268,6 +281,27 @@ mod tests {
         let sites = || reader.query_row("SELECT count(*) FROM pool_sites", [], |row| row.get::<_, i64>(0));
         assert_eq!(sites(), Ok(0));
         reader.execute("INSERT INTO pool_sites VALUES ('pool1', 'Redmond')", []).expect_err("it is for reading");
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_keeps_its_users() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("users.db");
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let old = Connection::open_with_flags(&path, flags).expect("a new file");
+        old.execute_batch("CREATE TABLE schema_version (version INTEGER PRIMARY KEY) STRICT").expect("a table");
+        old.execute_batch(MIGRATIONS[0]).expect("the first version");
+        old.execute_batch(
+            "INSERT INTO schema_version VALUES (1);
+             INSERT INTO users (aor, display_name, enabled, sip_enabled, remote_access) VALUES ('a@b.test', 'A', 1, 1, 1)",
+        )
+        .expect("a user");
+        drop(old);
+        let new = open_for_writing(&path, flags).expect("it is brought up to date");
+        let users = |table: &str| -> i64 {
+            new.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect(table)
+        };
+        assert_eq!((users("users"), users("certificates")), (1, 0));
     }
 
     #[test]

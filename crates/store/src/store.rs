@@ -102,9 +102,7 @@ impl Store {
             // Not worth a place in memory: there are more addresses than users.
             return Ok(ContactList::empty());
         }
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let list = contacts::load_consistently(&mut reader, aor).map_err(unavailable)?;
-        drop(reader);
+        let list = self.read(|conn| contacts::load_consistently(conn, aor))?;
         self.memory.lists.fill(aor, Arc::new(list.clone()), since);
         Ok(list)
     }
@@ -114,8 +112,16 @@ impl Store {
         if self.memory.index().by_aor(aor).is_none() {
             return Ok(KeptPresence::default());
         }
+        self.read(|conn| presence::load_consistently(conn, aor))
+    }
+
+    /// Reads what is not in memory.
+    pub(crate) fn read<T>(
+        &self,
+        look: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, DirectoryError> {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        presence::load_consistently(&mut reader, aor).map_err(unavailable)
+        look(&mut reader).map_err(unavailable)
     }
 }
 

@@ -12,12 +12,14 @@
 //! | [`verifier`] | who can tell whether an NTLM answer is right |
 //! | [`offer`] | what a server offers, and how it asks about tokens |
 //! | [`server`] | challenge, handshake, check of every request |
+//! | [`certificate`] | user certificates: getting one, issuing one, which ones count |
 //! | [`client`] | choice of scheme, handshake, signing and checking |
 //!
 //! Here now: NTLM in its datagram form, protocol versions 4 and 3. Kerberos and TLS-DSK have their names in [`message`]
 //! and their place in [`association::MessageKeys`]; they are not offered before they work.
 
 pub mod association;
+pub mod certificate;
 pub mod client;
 pub mod message;
 pub mod offer;

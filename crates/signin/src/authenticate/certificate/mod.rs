@@ -1,0 +1,7 @@
+//! User certificates: how a client gets the one it authenticates with in TLS-DSK, and which ones count. `[MS-OCAUTHWS]`.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`published`] | where servers keep the certificates they accept |
+
+pub mod published;
