@@ -51,14 +51,7 @@ const GSS_CHECKSUM: i32 = 0x8003;
 const MUTUAL: u32 = 2;
 const DCE_STYLE: u32 = 0x1000;
 
-/// The time, by the server's clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Now {
-    /// Seconds since 1970.
-    pub unix_seconds: i64,
-    /// 0 to 999 999.
-    pub microseconds: u32,
-}
+pub use super::Now;
 
 /// A service and its keys.
 pub struct Service {
