@@ -1,6 +1,7 @@
-//! The record layer, as far as its framing matters here. RFC 5246 §6.2.1.
+//! The record layer and the frames of handshake messages, as far as they matter here. RFC 5246 §6.2.1, §7.4.
 
 use super::DskError;
+use super::error::alert;
 
 /// Content type of a change of ciphers.
 const CHANGE_CIPHER_SPEC: u8 = 20;
@@ -11,8 +12,14 @@ const ALERT: u8 = 21;
 /// Content type of handshake messages.
 const HANDSHAKE: u8 = 22;
 
-/// Most bytes in one record.
-const MAX_RECORD: usize = 1 << 14;
+/// Level of an alert that ends a handshake.
+const FATAL: u8 = 2;
+
+/// Most bytes in one record, in clear.
+pub(super) const MAX_RECORD: usize = 1 << 14;
+
+/// Most bytes that encryption adds to a record.
+const MAX_EXPANSION: usize = 2048;
 
 /// One record, its header taken apart.
 struct Record<'a> {
@@ -21,26 +28,24 @@ struct Record<'a> {
     fragment: &'a [u8],
 }
 
-/// The records of a flight; `None` at bytes that are no record.
+/// The records of a flight; ends with `None` at bytes that are no record.
 fn records(flight: &[u8]) -> impl Iterator<Item = Option<Record<'_>>> {
     let mut rest = flight;
     std::iter::from_fn(move || {
         if rest.is_empty() {
             return None;
         }
-        let record = (|| {
-            let (head, body) = rest.split_first_chunk::<5>()?;
-            let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
-            // Ciphertext may be a little longer than what it protects.
-            let fragment = body.get(..length).filter(|_| length <= MAX_RECORD + 2048)?;
-            rest = body.get(length..)?;
-            Some(Record { content: head[0], version: [head[1], head[2]], fragment })
-        })();
-        if record.is_none() {
-            rest = &[];
-        }
+        let record = first(rest);
+        rest = record.as_ref().and_then(|record| rest.get(5 + record.fragment.len()..)).unwrap_or_default();
         Some(record)
     })
+}
+
+fn first(bytes: &[u8]) -> Option<Record<'_>> {
+    let ([content, major, minor, high, low], body) = bytes.split_first_chunk::<5>()?;
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    let fragment = body.get(..length).filter(|_| length <= MAX_RECORD + MAX_EXPANSION)?;
+    Some(Record { content: *content, version: [*major, *minor], fragment })
 }
 
 /// Whether these bytes are whole records of a handshake. An alert in clear is told as such.
@@ -48,26 +53,26 @@ pub(super) fn check(flight: &[u8]) -> Result<(), DskError> {
     if flight.is_empty() {
         return Err(DskError::NotTls("it is empty"));
     }
-    let mut encrypted = false;
+    let mut in_clear = true;
     for record in records(flight) {
         let record = record.ok_or(DskError::NotTls("a record is cut off"))?;
         if record.version[0] != 3 {
             return Err(DskError::NotTls("a record has a version that is not TLS"));
         }
-        match record.content {
-            CHANGE_CIPHER_SPEC => encrypted = true,
-            ALERT if !encrypted && record.fragment.len() == 2 => {
-                return Err(DskError::Alert(alert(record.fragment[1])));
+        match (record.content, record.fragment) {
+            (CHANGE_CIPHER_SPEC, _) => in_clear = false,
+            (ALERT, [level, number]) if in_clear && (*level == FATAL || flight.len() == 7) => {
+                return Err(alert(*number));
             }
-            HANDSHAKE | ALERT => {}
+            (HANDSHAKE | ALERT, _) => {}
             _ => return Err(DskError::NotTls("a record is not of a handshake")),
         }
     }
     Ok(())
 }
 
-/// Puts the handshake messages before the first change of ciphers into one record. There is a client that reads a record
-/// with nothing but a ServerHelloDone as an error. Record headers are no part of what Finished is computed over.
+/// Puts the handshake messages before the first change of ciphers into one record. There is a client that takes a record
+/// with nothing but a ServerHelloDone for an error. Record headers are no part of what Finished is computed over.
 pub(super) fn merge(flight: &[u8]) -> Vec<u8> {
     let mut plain: Vec<u8> = Vec::new();
     let mut version = [3, 1];
@@ -86,32 +91,20 @@ pub(super) fn merge(flight: &[u8]) -> Vec<u8> {
     [&[HANDSHAKE, version[0], version[1], high, low], &plain[..], rest].concat()
 }
 
-/// The name of an alert. RFC 5246 §7.2.
-fn alert(number: u8) -> String {
-    let name = match number {
-        0 => "close_notify",
-        10 => "unexpected_message",
-        20 => "bad_record_mac",
-        40 => "handshake_failure",
-        42 => "bad_certificate",
-        43 => "unsupported_certificate",
-        44 => "certificate_revoked",
-        45 => "certificate_expired",
-        46 => "certificate_unknown",
-        47 => "illegal_parameter",
-        48 => "unknown_ca",
-        50 => "decode_error",
-        51 => "decrypt_error",
-        70 => "protocol_version",
-        71 => "insufficient_security",
-        80 => "internal_error",
-        _ => return number.to_string(),
-    };
-    format!("{number} ({name})")
+/// The handshake messages of a flight before the first change of ciphers, one after the other.
+pub(super) fn plain(flight: &[u8]) -> Vec<u8> {
+    let in_clear = records(flight).map_while(|record| record.filter(|record| record.content == HANDSHAKE));
+    in_clear.flat_map(|record| record.fragment.to_vec()).collect()
 }
 
-/// Splits a flight into its records, for tests of what was merged.
-#[cfg(test)]
-pub(super) fn contents(flight: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    records(flight).flatten().map(|record| (record.content, record.fragment.to_vec())).collect()
+/// Splits [`plain`] into messages: kind and body.
+pub(super) fn messages(plain: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let mut rest = plain;
+    std::iter::from_fn(move || {
+        let ([kind, length @ ..], body) = rest.split_first_chunk::<4>()?;
+        let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+        let message = body.get(..length)?;
+        rest = body.get(length..)?;
+        Some((*kind, message))
+    })
 }

@@ -1,31 +1,45 @@
-//! What OpenSSL reads from and writes to in place of a socket.
+//! A flight in, a flight out: OpenSSL's state machine over buffers, with limits.
 
-use super::DskError;
-use openssl::ssl::{ErrorCode, Ssl, SslStream};
+use super::error::{Found, found};
+use super::hello::{self, Hello};
+use super::policy::{Policy, Protocol, Suite};
+use super::{DskError, records};
+use crate::Side;
+use openssl::error::ErrorStack;
+use openssl::ssl::{ErrorCode, Ssl, SslRef, SslStream};
+use std::fmt;
 use std::io::{self, Read, Write};
 
-/// Most bytes one side sends in a whole handshake. Real ones have 2 to 6 KiB; chains of certificates may be long.
-const MAX_BYTES: usize = 64 * 1024;
+/// Most bytes of one flight. Real ones have up to 6 KiB; chains of certificates may be long.
+const MAX_FLIGHT: usize = 32 * 1024;
 
-/// Flights one side sends. Real handshakes have two.
-const MAX_FLIGHTS: u32 = 8;
+/// Most bytes the peer sends in a whole handshake.
+const MAX_BYTES: usize = 48 * 1024;
 
-/// A flight in, a flight out.
-#[derive(Debug, Default)]
-pub(super) struct Buffers {
+/// Most flights the peer sends. Real handshakes have two.
+const MAX_FLIGHTS: u32 = 4;
+
+/// What OpenSSL reads from and writes to in place of a socket.
+#[derive(Default)]
+struct Buffers {
     incoming: Vec<u8>,
     read: usize,
     outgoing: Vec<u8>,
 }
 
+impl Buffers {
+    fn unread(&self) -> &[u8] {
+        self.incoming.get(self.read..).unwrap_or_default()
+    }
+}
+
 impl Read for Buffers {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = self.incoming.get(self.read..).unwrap_or_default();
-        if left.is_empty() {
+        let length = self.unread().len().min(into.len());
+        if length == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let length = left.len().min(into.len());
-        into[..length].copy_from_slice(&left[..length]);
+        into[..length].copy_from_slice(&self.unread()[..length]);
         self.read += length;
         Ok(length)
     }
@@ -43,84 +57,120 @@ impl Write for Buffers {
 }
 
 /// A handshake under way, of either side.
-#[derive(Debug)]
 pub(super) struct Handshake {
     stream: SslStream<Buffers>,
+    side: Side,
+    policy: Policy,
     bytes: usize,
     flights: u32,
     over: bool,
 }
 
-impl Handshake {
-    /// A handshake that has exchanged nothing.
-    pub(super) fn new(ssl: Ssl) -> Result<Handshake, DskError> {
-        let stream = SslStream::new(ssl, Buffers::default())?;
-        Ok(Handshake { stream, bytes: 0, flights: 0, over: false })
-    }
-
-    /// Hands a flight in; it has to be used up.
-    pub(super) fn hand_in(&mut self, flight: &[u8]) -> Result<(), DskError> {
-        if self.over {
-            return Err(DskError::Over);
-        }
-        self.bytes += flight.len();
-        self.flights += 1;
-        if self.bytes > MAX_BYTES || self.flights > MAX_FLIGHTS {
-            self.over = true;
-            return Err(DskError::TooLong);
-        }
-        super::records::check(flight).inspect_err(|_| self.over = true)?;
-        let buffers = self.stream.get_mut();
-        buffers.incoming = flight.to_vec();
-        buffers.read = 0;
-        Ok(())
-    }
-
-    /// Goes on as far as the flight leads. `true`: the handshake is done.
-    pub(super) fn go_on(
-        &mut self,
-        step: impl FnOnce(&mut SslStream<Buffers>) -> Result<(), openssl::ssl::Error>,
-    ) -> Result<bool, DskError> {
-        match step(&mut self.stream) {
-            Ok(()) => {
-                self.over = true;
-                Ok(true)
-            }
-            Err(error) if error.code() == ErrorCode::WANT_READ => Ok(false),
-            Err(error) => {
-                self.over = true;
-                Err(explained(&error))
-            }
-        }
-    }
-
-    /// What is to be sent.
-    pub(super) fn take_flight(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.stream.get_mut().outgoing)
-    }
-
-    /// The TLS session.
-    pub(super) fn ssl(&self) -> &openssl::ssl::SslRef {
-        self.stream.ssl()
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.stream.ssl().state_string_long())
     }
 }
 
-/// OpenSSL's reasons, by who has to change something.
-fn explained(error: &openssl::ssl::Error) -> DskError {
-    let Some(first) = error.ssl_error().and_then(|stack| stack.errors().first()) else {
-        return DskError::Refused(error.to_string());
-    };
-    let reason = first.reason().unwrap_or("no reason given");
-    match reason {
-        "peer did not return a certificate" => DskError::NoCertificate,
-        "unsupported protocol"
-        | "no shared cipher"
-        | "version too low"
-        | "wrong ssl version"
-        | "no ciphers available"
-        | "no protocols available"
-        | "unknown protocol" => DskError::NothingInCommon(reason.to_owned()),
-        _ if reason.contains("alert") => DskError::Alert(reason.to_owned()),
-        _ => DskError::Refused(reason.to_owned()),
+/// Where a flight led.
+pub(super) struct Advanced {
+    /// What is to be sent.
+    pub(super) flight: Vec<u8>,
+    /// Whether the handshake is done.
+    pub(super) done: bool,
+}
+
+impl Handshake {
+    /// A handshake that has exchanged nothing, on this side.
+    pub(super) fn new(mut ssl: Ssl, side: Side, policy: Policy) -> Result<Handshake, DskError> {
+        match side {
+            Side::Client => ssl.set_connect_state(),
+            Side::Server => ssl.set_accept_state(),
+        }
+        let stream = SslStream::new(ssl, Buffers::default())?;
+        Ok(Handshake { stream, side, policy, bytes: 0, flights: 0, over: false })
+    }
+
+    /// The flight with which a client begins.
+    pub(super) fn first_flight(&mut self) -> Result<Vec<u8>, DskError> {
+        Ok(self.go_on(&[])?.flight)
+    }
+
+    /// Takes a flight of the peer, which has to be whole, and goes on as far as it leads. After an error, or the end, every
+    /// further one is an error.
+    pub(super) fn take(&mut self, flight: &[u8]) -> Result<Advanced, DskError> {
+        if std::mem::replace(&mut self.over, true) {
+            return Err(DskError::Over);
+        }
+        self.flights += 1;
+        self.bytes += flight.len();
+        if flight.len() > MAX_FLIGHT || self.bytes > MAX_BYTES || self.flights > MAX_FLIGHTS {
+            return Err(DskError::TooLong);
+        }
+        records::check(flight)?;
+        let advanced = self.go_on(flight)?;
+        if !self.stream.get_ref().unread().is_empty() {
+            return Err(DskError::NotTls("there is more after the end of the handshake"));
+        }
+        if !advanced.done && advanced.flight.is_empty() {
+            return Err(DskError::Incomplete);
+        }
+        self.over = advanced.done;
+        Ok(advanced)
+    }
+
+    fn go_on(&mut self, flight: &[u8]) -> Result<Advanced, DskError> {
+        let buffers = self.stream.get_mut();
+        buffers.incoming = flight.to_vec();
+        buffers.read = 0;
+        let done = match self.stream.do_handshake() {
+            Ok(()) => true,
+            Err(error) if error.code() == ErrorCode::WANT_READ => false,
+            Err(error) => return Err(self.explained(&error, flight)),
+        };
+        // What OpenSSL disliked about a certificate, and was told to pass over, stays in a queue of the thread; the next
+        // one to look there would take it for its own.
+        drop(ErrorStack::get());
+        let outgoing = std::mem::take(&mut self.stream.get_mut().outgoing);
+        Ok(Advanced { flight: records::merge(&outgoing), done })
+    }
+
+    /// Why a flight was refused; where nothing is in common, with what the flight says.
+    fn explained(&self, error: &openssl::ssl::Error, flight: &[u8]) -> DskError {
+        let theirs = |read: fn(Hello) -> Vec<u16>| {
+            let hello = match self.side {
+                Side::Client => hello::chosen(flight),
+                Side::Server => hello::offered(flight),
+            };
+            hello.map(read).unwrap_or_default()
+        };
+        match found(error) {
+            Found::Error(error) => error,
+            Found::Version => DskError::NoCommonVersion { theirs: theirs(|hello| hello.versions), ours: self.policy },
+            Found::Suite => DskError::NoCommonSuite { theirs: theirs(|hello| hello.suites), ours: self.policy },
+        }
+    }
+
+    /// Ends the handshake from this side, for this reason.
+    pub(super) fn end(&mut self, why: DskError) -> DskError {
+        self.over = true;
+        why
+    }
+
+    /// The TLS session.
+    pub(super) fn ssl(&self) -> &SslRef {
+        self.stream.ssl()
+    }
+
+    /// The certificate the other side showed, DER.
+    pub(super) fn peer_certificate(&self) -> Result<Vec<u8>, DskError> {
+        Ok(self.ssl().peer_certificate().ok_or(DskError::NoCertificate)?.to_der()?)
+    }
+
+    /// What was agreed on, once the handshake is done.
+    pub(super) fn agreed(&self) -> Result<(Protocol, Suite), DskError> {
+        Protocol::of(self.ssl())
+            .zip(Suite::of(self.ssl()))
+            .ok_or_else(|| DskError::Setup("OpenSSL agreed on what the policy does not have".to_owned()))
     }
 }
