@@ -1,0 +1,52 @@
+//! Users from Active Directory, everything else about them from elsewhere.
+
+use super::ldap::LdapDirectory;
+use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
+use signin::io::Pending;
+use signin::name::{AccountName, Aor};
+use signin::provision::contacts::{ContactChange, ContactList};
+use std::sync::Arc;
+
+/// Who somebody is says Active Directory; contacts, policies and dial plans are kept by another directory, by address.
+///
+/// That other one has to take contacts of addresses it knows no user of. Policies of a site are out of its sight: it
+/// does not know the home pool.
+pub struct LayeredDirectory {
+    users: Arc<LdapDirectory>,
+    rest: Arc<dyn Directory>,
+}
+
+impl LayeredDirectory {
+    /// `users` says who there is, `rest` keeps what belongs to them.
+    pub fn new(users: Arc<LdapDirectory>, rest: Arc<dyn Directory>) -> LayeredDirectory {
+        LayeredDirectory { users, rest }
+    }
+}
+
+impl Directory for LayeredDirectory {
+    fn user(&self, aor: &Aor) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>> {
+        let aor = aor.clone();
+        Box::pin(async move { self.users.user(&aor).await })
+    }
+
+    fn user_of_account(&self, account: &AccountName) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>> {
+        let account = account.clone();
+        Box::pin(async move { self.users.user_of_account(&account).await })
+    }
+
+    fn contacts(&self, aor: &Aor) -> Pending<'_, Result<ContactList, DirectoryError>> {
+        self.rest.contacts(aor)
+    }
+
+    fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>> {
+        self.rest.change_contacts(aor, change)
+    }
+
+    fn policy(&self, aor: &Aor, group: &str) -> Pending<'_, Result<Properties, DirectoryError>> {
+        self.rest.policy(aor, group)
+    }
+
+    fn dial_plan(&self, name: Option<&str>) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>> {
+        self.rest.dial_plan(name)
+    }
+}

@@ -1,0 +1,156 @@
+//! NTLM answers checked by a domain controller, through Samba's winbind.
+//!
+//! This machine is a member of the domain (`net ads join`) and runs `winbindd`; its program `ntlm_auth` passes the
+//! question on and brings the session base key back. The account this server runs under has to be in the group
+//! `winbindd_priv`. `[MS-NLMP]` §3.3.2, `[MS-NRPC]` §3.5.4.5.1.
+//!
+//! A few helpers run, each with one question at a time. One that is late, dies, or is not understood is killed and
+//! replaced by the next question. A refusal is answered no sooner than a fixed time, so that it does not tell whether
+//! the account exists; what a domain controller does against guessing (lock-out) is its own.
+
+mod helper;
+pub mod protocol;
+
+use super::places::Places;
+use helper::{Helper, HelperError};
+use protocol::{LONGEST_RESPONSE, Verdict, could_not_tell};
+use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
+use signin::directory::DirectoryError;
+use signin::io::Pending;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// Longest names passed on. Characters; a UPN has up to 256.
+const LONGEST_NAME: usize = 256;
+/// An NTLMv2 response: proof (16 bytes) and at least the head of what it proves (28). `[MS-NLMP]` §2.2.2.7, §2.2.2.8.
+const SHORTEST_RESPONSE: usize = 44;
+
+/// How winbind is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WinbindSettings {
+    /// The program, with its path when it is not in `PATH`.
+    pub program: PathBuf,
+    /// How many of it run at most.
+    pub helpers: usize,
+    /// Questions that may wait for one; one more is refused at once.
+    pub waiting: usize,
+    /// Longest time for a question, once waiting and once being answered.
+    pub limit: Duration,
+    /// A refusal takes at least so long.
+    pub refusal: Duration,
+}
+
+impl Default for WinbindSettings {
+    fn default() -> WinbindSettings {
+        WinbindSettings {
+            program: PathBuf::from("ntlm_auth"),
+            helpers: 8,
+            waiting: 256,
+            limit: Duration::from_secs(5),
+            refusal: Duration::from_millis(100),
+        }
+    }
+}
+
+/// Asks a domain controller whether an NTLM answer is right.
+#[derive(Debug)]
+pub struct WinbindVerifier {
+    settings: WinbindSettings,
+    places: Places,
+    idle: Mutex<Vec<Helper>>,
+}
+
+impl WinbindVerifier {
+    /// Starts no helper yet.
+    pub fn new(settings: WinbindSettings) -> WinbindVerifier {
+        let places = Places::new(settings.helpers, settings.waiting);
+        WinbindVerifier { places, settings, idle: Mutex::default() }
+    }
+
+    async fn check(&self, question: NtlmQuestion) -> Result<NtlmProof, Refusal> {
+        let earliest_refusal = Instant::now() + self.settings.refusal;
+        let answer = match presentable(&question) {
+            Ok(()) => self.pass_on(&question).await,
+            Err(why) => Err(refused(why.to_owned())),
+        };
+        if matches!(answer, Err(Refusal::Credentials { .. })) {
+            sleep_until(earliest_refusal).await;
+        }
+        answer.map(|session_base_key| NtlmProof { account: question.account, session_base_key })
+    }
+
+    async fn pass_on(&self, question: &NtlmQuestion) -> Result<zeroize::Zeroizing<[u8; 16]>, Refusal> {
+        match self.ask(question).await? {
+            Verdict::Right(key) => Ok(key),
+            Verdict::RightWithoutKey => {
+                Err(unavailable("winbind gives no session key, without which nothing is signed"))
+            }
+            Verdict::Wrong(words) if could_not_tell(&words) => {
+                Err(unavailable(&format!("winbind could not ask a domain controller: {words}")))
+            }
+            Verdict::Wrong(words) => Err(refused(format!("{} is refused by its domain: {words}", question.account))),
+        }
+    }
+
+    async fn ask(&self, question: &NtlmQuestion) -> Result<Verdict, Refusal> {
+        let limit = self.settings.limit;
+        let place = self.places.take(limit).await;
+        let _place = place.map_err(|full| unavailable(&format!("winbind is not asked: {full}")))?;
+        // A helper that died while nobody looked is no reason to refuse: a fresh one is asked, once.
+        let idle = self.idle().pop();
+        if let Some(helper) = idle {
+            match self.ask_helper(helper, question).await {
+                Err(HelperError::Ended(words)) => tracing::debug!(%words, "an idle ntlm_auth had ended"),
+                answer => return answer.map_err(|error| unavailable(&error.to_string())),
+            }
+        }
+        let answer = match Helper::start(&self.settings.program) {
+            Ok(helper) => self.ask_helper(helper, question).await,
+            Err(error) => Err(error),
+        };
+        answer.map_err(|error| unavailable(&error.to_string()))
+    }
+
+    async fn ask_helper(&self, mut helper: Helper, question: &NtlmQuestion) -> Result<Verdict, HelperError> {
+        let verdict = helper.ask(question, self.settings.limit).await?;
+        self.idle().push(helper);
+        Ok(verdict)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Helper>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NtlmVerifier for WinbindVerifier {
+    fn verify(&self, question: NtlmQuestion) -> Pending<'_, Result<NtlmProof, Refusal>> {
+        Box::pin(self.check(question))
+    }
+}
+
+/// Whether a question is one that could have a right answer. A NUL, after which C reads no further, would let one name
+/// be checked and another be believed.
+fn presentable(question: &NtlmQuestion) -> Result<(), &'static str> {
+    let NtlmQuestion { account, nt_response, .. } = question;
+    let bad = |name: &str| name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control);
+    if account.user.is_empty() || bad(&account.user) || bad(&account.domain) {
+        return Err("the name is empty, too long, or has control characters");
+    }
+    if !(SHORTEST_RESPONSE..=LONGEST_RESPONSE).contains(&nt_response.len()) {
+        return Err("the response is none of NTLM version 2");
+    }
+    Ok(())
+}
+
+fn refused(why: String) -> Refusal {
+    Refusal::Credentials { why }
+}
+
+fn unavailable(why: &str) -> Refusal {
+    Refusal::Unavailable(DirectoryError(why.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;
