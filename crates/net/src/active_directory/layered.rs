@@ -5,11 +5,12 @@ use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Proper
 use signin::io::Pending;
 use signin::name::{AccountName, Aor};
 use signin::provision::contacts::{ContactChange, ContactList};
+use signin::provision::presence::kept::{Keep, KeptPresence};
 use std::sync::Arc;
 
-/// Who somebody is says Active Directory; contacts, policies and dial plans are kept by another directory, by address.
+/// Who somebody is says Active Directory; contacts, presence, policies and dial plans are kept by another directory, by address.
 ///
-/// That other one has to take contacts of addresses it knows no user of. Policies of a site are out of its sight: it
+/// That other one has to take what belongs to addresses it knows no user of. Policies of a site are out of its sight: it
 /// does not know the home pool.
 pub struct LayeredDirectory {
     users: Arc<LdapDirectory>,
@@ -40,6 +41,14 @@ impl Directory for LayeredDirectory {
 
     fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>> {
         self.rest.change_contacts(aor, change)
+    }
+
+    fn presence(&self, aor: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
+        self.rest.presence(aor)
+    }
+
+    fn keep_presence(&self, aor: &Aor, changes: Vec<Keep>) -> Pending<'_, Result<(), DirectoryError>> {
+        self.rest.keep_presence(aor, changes)
     }
 
     fn policy(&self, aor: &Aor, group: &str) -> Pending<'_, Result<Properties, DirectoryError>> {
