@@ -3,6 +3,7 @@
 use signin::directory::ChangeError;
 use signin::name::Aor;
 use signin::provision::contacts::{Contact, ContactChange, ContactList, DEFAULT_GROUP, Edit, Group};
+use signin::xml::escape;
 
 /// How large a contact list may grow. The groups' and texts' limits are those of `[MS-SIP]` §9.1; the others are ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,11 +12,13 @@ pub struct ContactLimits {
     pub contacts: usize,
     /// Bytes of the client's own XML in one contact.
     pub extension_bytes: usize,
+    /// Bytes of all texts of the list, as they are written in a document. Clients, ours among them, read no document of more than 1 MiB.
+    pub list_bytes: usize,
 }
 
 impl Default for ContactLimits {
     fn default() -> ContactLimits {
-        ContactLimits { contacts: 1000, extension_bytes: 4096 }
+        ContactLimits { contacts: 1000, extension_bytes: 4096, list_bytes: 768 * 1024 }
     }
 }
 
@@ -50,8 +53,8 @@ pub(crate) fn apply(
     let touched = match change.edit {
         Edit::SetContact(contact) => set_contact(list, contact, limits)?,
         Edit::DeleteContact(aor) => delete_contact(list, aor)?,
-        Edit::AddGroup { name, external_uri } => add_group(list, name, external_uri)?,
-        Edit::ModifyGroup(group) => modify_group(list, group)?,
+        Edit::AddGroup { name, external_uri } => add_group(list, name, external_uri, limits)?,
+        Edit::ModifyGroup(group) => modify_group(list, group, limits)?,
         Edit::DeleteGroup(id) => delete_group(list, id)?,
     };
     list.delta_num = next_delta(list.delta_num);
@@ -73,6 +76,8 @@ fn set_contact(list: &mut ContactList, mut contact: Contact, limits: &ContactLim
         return Err(too_large("a contact's extension", limits.extension_bytes, "bytes"));
     }
     contact.groups = known_groups(list, &contact.groups)?;
+    let others = list.contacts.iter().filter(|other| other.aor != contact.aor);
+    check_bytes(others.chain([&contact]), &list.groups, limits)?;
     let full = list.contacts.len() >= limits.contacts;
     match list.contacts.iter_mut().find(|known| known.aor == contact.aor) {
         Some(known) => *known = contact.clone(),
@@ -101,6 +106,20 @@ fn known_groups(list: &ContactList, wanted: &[u32]) -> Result<Vec<u32>, ChangeEr
     Ok(groups)
 }
 
+/// A list of these stays readable as one document.
+fn check_bytes<'a>(
+    contacts: impl Iterator<Item = &'a Contact>,
+    groups: impl IntoIterator<Item = &'a Group>,
+    limits: &ContactLimits,
+) -> Result<(), ChangeError> {
+    let written = |text: &str| escape(text).len();
+    let contact =
+        |c: &Contact| written(c.aor.as_str()) + written(&c.name) + written(&c.external_uri) + c.extension.len();
+    let group = |group: &Group| written(&group.name) + written(&group.external_uri);
+    let bytes = contacts.map(contact).sum::<usize>() + groups.into_iter().map(group).sum::<usize>();
+    if bytes > limits.list_bytes { Err(too_large("a contact list", limits.list_bytes, "bytes")) } else { Ok(()) }
+}
+
 fn delete_contact(list: &mut ContactList, aor: Aor) -> Result<Touched, ChangeError> {
     let Some(position) = list.contacts.iter().position(|contact| contact.aor == aor) else {
         return Err(ChangeError::Invalid(format!("{aor} is not on the list")));
@@ -109,7 +128,12 @@ fn delete_contact(list: &mut ContactList, aor: Aor) -> Result<Touched, ChangeErr
     Ok(Touched::NoContact(aor))
 }
 
-fn add_group(list: &mut ContactList, name: String, external_uri: String) -> Result<Touched, ChangeError> {
+fn add_group(
+    list: &mut ContactList,
+    name: String,
+    external_uri: String,
+    limits: &ContactLimits,
+) -> Result<Touched, ChangeError> {
     check_group_texts(&name, &external_uri)?;
     // Groups are kept in order of their ids, so the first gap is the smallest free id.
     let taken = list.groups.iter().zip(1..).take_while(|(group, id)| group.id == *id).count();
@@ -118,15 +142,18 @@ fn add_group(list: &mut ContactList, name: String, external_uri: String) -> Resu
         return Err(too_large("a contact list", MAX_GROUPS as usize, "groups"));
     }
     let group = Group { id, name, external_uri };
+    check_bytes(list.contacts.iter(), list.groups.iter().chain([&group]), limits)?;
     list.groups.insert(taken, group.clone());
     Ok(Touched::Group(group))
 }
 
-fn modify_group(list: &mut ContactList, group: Group) -> Result<Touched, ChangeError> {
+fn modify_group(list: &mut ContactList, group: Group, limits: &ContactLimits) -> Result<Touched, ChangeError> {
     if group.id == DEFAULT_GROUP {
         return Err(ChangeError::Invalid(format!("group {DEFAULT_GROUP} cannot be changed")));
     }
     check_group_texts(&group.name, &group.external_uri)?;
+    let others = list.groups.iter().filter(|other| other.id != group.id);
+    check_bytes(list.contacts.iter(), others.chain([&group]), limits)?;
     let known = list.groups.iter_mut().find(|known| known.id == group.id).ok_or_else(|| no_such_group(group.id))?;
     *known = group.clone();
     Ok(Touched::Group(group))
@@ -334,5 +361,24 @@ mod tests {
         set("b@contoso.test").expect("the second");
         assert!(matches!(set("c@contoso.test"), Err(ChangeError::TooLarge(_))));
         set("b@contoso.test").expect("a known contact can be changed in a full list");
+    }
+
+    #[test]
+    fn a_list_as_a_whole_has_at_most_so_many_bytes() {
+        let limits = ContactLimits { list_bytes: 10_000, ..ContactLimits::default() };
+        let mut list = ContactList::empty();
+        let mut set = |number: u32, bytes| {
+            let contact = Contact { extension: "x".repeat(bytes), ..contact(&format!("u{number}@contoso.test"), &[]) };
+            apply(&mut list, ContactChange { delta_num: None, edit: Edit::SetContact(contact) }, &limits)
+        };
+        set(1, 4_000).expect("the first");
+        set(2, 4_000).expect("the second");
+        assert!(matches!(set(3, 4_000), Err(ChangeError::TooLarge(_))));
+        set(2, 100).expect("a shorter one in the place of a longer one");
+        set(3, 4_000).expect("now there is room");
+        let long = || "&".repeat(400);
+        let add = Edit::AddGroup { name: "Team".to_owned(), external_uri: long() };
+        let added = apply(&mut list, ContactChange { delta_num: None, edit: add }, &limits);
+        assert!(matches!(added, Err(ChangeError::TooLarge(_))), "400 characters are 2,000 bytes when they are written");
     }
 }

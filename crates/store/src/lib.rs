@@ -17,6 +17,7 @@
 //! | what lasts of presence | `presence` |
 //! | tables | `schema` |
 //! | administration and import | `admin`, `seed` |
+//! | contact lists as CSV and vCard | `contact_files` |
 //! | NTLM answers checked against the stored hashes | [`OwnDirectoryVerifier`] |
 //! | which user certificates count | `certificates` |
 //!
@@ -25,6 +26,7 @@
 mod admin;
 mod cache;
 mod certificates;
+mod contact_files;
 mod contacts;
 mod directory;
 mod edit;
@@ -40,6 +42,10 @@ mod verifier;
 mod writer;
 
 pub use admin::{AdminError, NewUser};
+pub use contact_files::{
+    ContactFile, ContactFormat, FileContact, FileGroup, ImportMode, ImportedContacts, Remark, read_contacts,
+    write_contacts,
+};
 pub use edit::ContactLimits;
 pub use policy::{PlanUse, Scope};
 pub use receipt::Receipt;
