@@ -159,7 +159,7 @@ impl Store {
         let (group, name, value) = (group.to_owned(), name.to_owned(), value.map(str::to_owned));
         self.writer.submit(move |batch| {
             if let Scope::User(aor) = &scope {
-                existing(batch, aor)?;
+                batch.owner(aor)?.ok_or_else(|| AdminError::UnknownUser(aor.clone()))?;
             }
             policy::set_value(batch.tables(), &scope, &group, &name, value.as_deref())?;
             batch.policies_changed();

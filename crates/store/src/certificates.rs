@@ -5,7 +5,7 @@
 
 use crate::receipt::Receipt;
 use crate::store::Store;
-use crate::users::{self, malformed};
+use crate::users::malformed;
 use crate::writer::{Batch, unavailable};
 use mechanism::user_certificate::Fingerprint;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -55,11 +55,10 @@ impl PublishedCertificates for Store {
 }
 
 fn publish(batch: &mut Batch<'_>, publication: &Publication) -> Result<(), DirectoryError> {
-    let tables = batch.tables();
-    let Some(user) = users::id_of(tables, &publication.aor).map_err(unavailable)? else {
+    let Some(user) = batch.owner(&publication.aor).map_err(unavailable)? else {
         return Err(DirectoryError(format!("there is no user {}", publication.aor)));
     };
-    insert(tables, user, publication).map_err(unavailable)
+    insert(batch.tables(), user, publication).map_err(unavailable)
 }
 
 fn insert(conn: &Connection, user: i64, publication: &Publication) -> rusqlite::Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::store::Store;
 use crate::writer::{Batch, unavailable};
-use crate::{contacts, edit, presence, users};
+use crate::{contacts, edit, presence};
 use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
 use signin::io::Pending;
 use signin::name::{AccountName, Aor};
@@ -39,7 +39,7 @@ impl Directory for Store {
     fn keep_presence(&self, aor: &Aor, changes: Vec<Keep>) -> Pending<'_, Result<(), DirectoryError>> {
         let aor = aor.clone();
         Box::pin(self.writer.submit(move |batch| {
-            let user = users::id_of(batch.tables(), &aor).map_err(unavailable)?;
+            let user = batch.owner(&aor).map_err(unavailable)?;
             let user = user.ok_or_else(|| DirectoryError(format!("there is no user {aor} any more")))?;
             changes.iter().try_for_each(|change| presence::write(batch.tables(), user, change)).map_err(unavailable)
         }))
@@ -57,7 +57,7 @@ impl Directory for Store {
 
 fn change_contacts(batch: &mut Batch<'_>, aor: Aor, change: ContactChange) -> Result<ContactList, ChangeError> {
     let database = |error| ChangeError::from(unavailable(error));
-    let Some(user) = users::id_of(batch.tables(), &aor).map_err(database)? else {
+    let Some(user) = batch.owner(&aor).map_err(database)? else {
         return Err(ChangeError::Invalid(format!("there is no user {aor}")));
     };
     let mut list = batch.take_list(&aor).map_err(database)?;

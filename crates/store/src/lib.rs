@@ -51,6 +51,6 @@ pub use policy::{PlanUse, Scope};
 pub use receipt::Receipt;
 pub use schema::OpenError;
 pub use seed::{Imported, Seed, SeedContact, SeedDialPlan, SeedGroup, SeedPolicy, SeedSite, SeedUser};
-pub use store::{Settings, Store};
+pub use store::{Settings, Store, Users};
 pub use users::Account;
 pub use verifier::{OwnDirectoryVerifier, Throttle};

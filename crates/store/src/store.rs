@@ -1,6 +1,5 @@
 //! The store itself: opening it, and what it is made of.
 
-use crate::cache::ListCache;
 use crate::edit::ContactLimits;
 use crate::receipt::Receipt;
 use crate::schema::{OpenError, open_for_reading, open_for_writing};
@@ -22,11 +21,23 @@ pub struct Settings {
     pub limits: ContactLimits,
     /// Contact lists kept in memory; a list of 100 contacts takes some 20 KB.
     pub cached_lists: usize,
+    /// Who says which users there are.
+    pub users: Users,
+}
+
+/// Who says which users there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Users {
+    /// This store: nothing is kept for an address that is nobody's here.
+    Here,
+    /// Another directory, over which this store is layered: whoever changes contacts or presence, publishes a
+    /// certificate or is given a policy is somebody. The store then makes a user who cannot log on, to hold what is kept.
+    Elsewhere,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { limits: ContactLimits::default(), cached_lists: 4096 }
+        Settings { limits: ContactLimits::default(), cached_lists: 4096, users: Users::Here }
     }
 }
 
@@ -135,7 +146,7 @@ impl std::fmt::Debug for Store {
 fn read_all(conn: &mut Connection, settings: Settings) -> rusqlite::Result<(Memory, i64)> {
     let tx = conn.transaction()?;
     let version = data_version(&tx)?;
-    let memory = Memory::read(&tx, settings.limits, ListCache::new(settings.cached_lists))?;
+    let memory = Memory::read(&tx, &settings)?;
     tx.finish()?;
     Ok((memory, version))
 }

@@ -131,6 +131,22 @@ pub(crate) fn insert(conn: &Connection, user: &User) -> rusqlite::Result<i64> {
     ])
 }
 
+/// A user who cannot log on, for one whom another directory knows.
+pub(crate) fn stand_in(aor: &Aor) -> User {
+    User {
+        aor: aor.clone(),
+        display_name: String::new(),
+        mail: None,
+        line: None,
+        home_pool: None,
+        backup_pool: None,
+        enabled: false,
+        sip_enabled: false,
+        remote_access: false,
+        dial_plan: None,
+    }
+}
+
 /// Writes everything but the address and the password.
 pub(crate) fn update(conn: &Connection, id: i64, user: &User) -> rusqlite::Result<()> {
     conn.prepare_cached(

@@ -13,6 +13,7 @@ use crate::edit::ContactLimits;
 use crate::index::Index;
 use crate::policy::Policies;
 use crate::receipt::{Receipt, Reply, pair};
+use crate::store::{Settings, Users};
 use crate::{contacts, policy, users};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use signin::directory::DirectoryError;
@@ -36,16 +37,18 @@ const WATCH: Duration = Duration::from_secs(1);
 pub(crate) struct Memory {
     pub(crate) limits: ContactLimits,
     pub(crate) lists: ListCache,
+    users: Users,
     index: RwLock<Index>,
     policies: RwLock<Policies>,
 }
 
 impl Memory {
     /// Reads everything that is kept in memory.
-    pub(crate) fn read(conn: &Connection, limits: ContactLimits, lists: ListCache) -> rusqlite::Result<Memory> {
+    pub(crate) fn read(conn: &Connection, settings: &Settings) -> rusqlite::Result<Memory> {
         let index = RwLock::new(Index::of(users::load_all(conn)?));
         let policies = RwLock::new(policy::load(conn)?);
-        Ok(Memory { limits, lists, index, policies })
+        let lists = ListCache::new(settings.cached_lists);
+        Ok(Memory { limits: settings.limits.clone(), lists, users: settings.users, index, policies })
     }
 
     pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
@@ -176,6 +179,18 @@ impl Batch<'_> {
     /// The tables.
     pub(crate) fn tables(&self) -> &Connection {
         &self.tx
+    }
+
+    /// The row of whoever is to be given something to keep; made when the users are elsewhere. `None`: there is no such
+    /// user.
+    pub(crate) fn owner(&mut self, aor: &Aor) -> rusqlite::Result<Option<i64>> {
+        let known = users::id_of(&self.tx, aor)?;
+        if known.is_some() || self.memory.users == Users::Here {
+            return Ok(known);
+        }
+        let id = users::insert(&self.tx, &users::stand_in(aor))?;
+        self.user_changed(id);
+        Ok(Some(id))
     }
 
     pub(crate) fn limits(&self) -> &ContactLimits {

@@ -9,7 +9,7 @@ use signin::name::AccountName;
 use signin::provision::contacts::{ContactChange, ContactList, Edit};
 use signin::secret::Password;
 use std::time::{Duration, Instant};
-use store::{AdminError, Imported, OpenError, PlanUse, Scope, Seed, Store};
+use store::{AdminError, Imported, OpenError, PlanUse, Scope, Seed, Settings, Store, Users};
 use support::{add, always, aor, block_on, contact, user};
 
 /// The answer of a read, which has to be there without waiting.
@@ -383,4 +383,33 @@ fn a_file_that_cannot_be_used_is_refused_with_its_reason() {
     let Err(error) = Store::open(&damaged) else { panic!("a damaged record was not noticed") };
     assert!(matches!(error, OpenError::Damaged { .. }));
     assert!(!error.to_string().contains("secret"));
+}
+
+#[test]
+fn with_users_elsewhere_whoever_has_something_to_keep_is_somebody() {
+    let (_folder, path) = temporary();
+    let settings = || Settings { users: Users::Elsewhere, ..Settings::default() };
+    let store = Store::open_with(&path, settings()).expect("a new file");
+    let alice = aor("alice@contoso.test");
+    assert_eq!(now(store.contacts(&alice)), ContactList::empty());
+    let change = || always(Edit::SetContact(contact("bob@contoso.test", &[1])));
+    let list = block_on(store.change_contacts(&alice, change())).expect("she is somebody");
+    let scope = || Scope::User(aor("carol@contoso.test"));
+    store.set_policy(scope(), "endpointConfiguration", "a", Some("1")).wait().expect("so is she");
+    drop(store);
+
+    let store = Store::open_with(&path, settings()).expect("the same file");
+    assert_eq!(now(store.contacts(&alice)), list);
+    let carol = now(store.policy(&aor("carol@contoso.test"), "endpointConfiguration"));
+    assert_eq!(carol.get("a").map(String::as_str), Some("1"));
+    for name in ["alice@contoso.test", "carol@contoso.test"] {
+        let stand_in = now(store.user(&aor(name))).expect("there is one");
+        assert!(!stand_in.enabled && !stand_in.sip_enabled && !stand_in.remote_access);
+    }
+    assert_eq!(store.user_count(), 2, "nobody was made by being asked for");
+    drop(store);
+
+    let store = Store::open(&path).expect("the same file");
+    let refused = block_on(store.change_contacts(&aor("dave@contoso.test"), change()));
+    assert!(matches!(refused, Err(ChangeError::Invalid(_))), "{refused:?}");
 }
