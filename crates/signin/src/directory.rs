@@ -72,17 +72,24 @@ pub struct DialPlan {
     pub rules: Vec<NormalizationRule>,
     /// Digits dialled before an outside number.
     pub external_access_prefix: Option<String>,
+    /// A device may dial as soon as a rule matches.
+    #[serde(default)]
+    pub optimize_device_dialing: bool,
 }
 
 /// One normalization rule.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NormalizationRule {
-    /// .NET regular expression over the dialled text.
+    /// .NET regular expression over the dialled text; [`crate::provision::settings::normalization`] applies it.
     pub pattern: String,
     /// .NET replacement pattern.
     pub translation: String,
     /// The number is an internal extension.
+    #[serde(default)]
     pub internal_extension: bool,
+    /// Devices may use the rule while digits are dialled.
+    #[serde(default)]
+    pub device_dialing: bool,
 }
 
 /// Users and what belongs to them.

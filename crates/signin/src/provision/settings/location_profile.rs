@@ -1,6 +1,6 @@
 //! The location profile: a user's dial plan. `[MS-SIPRE]` §2.2.2, §2.2.8, §3.8.
 //!
-//! Rules are carried, not applied.
+//! Rules are carried here; [`super::normalization`] applies them.
 
 use crate::directory::{DialPlan, NormalizationRule};
 use crate::name::Aor;
@@ -67,10 +67,16 @@ pub fn write(plan: &DialPlan) -> String {
         if rule.internal_extension {
             xml.push_str("<InternalEnterpriseExtension>true</InternalEnterpriseExtension>");
         }
+        if rule.device_dialing {
+            xml.push_str("<ApplicableForDeviceDialing>true</ApplicableForDeviceDialing>");
+        }
         xml.push_str("</Rule>");
     }
     if let Some(prefix) = &plan.external_access_prefix {
         xml.push_str(&format!("<ExternalAccessPrefix>{}</ExternalAccessPrefix>", escape(prefix)));
+    }
+    if plan.optimize_device_dialing {
+        xml.push_str("<OptimizeDeviceDialing>true</OptimizeDeviceDialing>");
     }
     xml.push_str("</LocationProfileDescription>");
     xml
@@ -91,18 +97,24 @@ pub enum ProfileError {
 pub fn read(bytes: &[u8]) -> Result<DialPlan, ProfileError> {
     let root = Element::parse(bytes)?;
     let text = |element: &Element, name: &str| element.child(name).map(|e| e.trimmed().to_owned());
+    let flag = |element: &Element, name: &str| {
+        element.child(name).is_some_and(|e| e.trimmed() == "1" || e.trimmed().eq_ignore_ascii_case("true"))
+    };
     let name = text(&root, "Name").filter(|_| root.name == "LocationProfileDescription");
     let rules = root.all("Rule").filter_map(|rule| {
         Some(NormalizationRule {
-            pattern: text(rule, "Pattern")?,
-            translation: text(rule, "Translation")?,
-            internal_extension: text(rule, "InternalEnterpriseExtension").is_some_and(|t| t == "true" || t == "1"),
+            // Blanks mean something in both.
+            pattern: rule.child("Pattern")?.text.clone(),
+            translation: rule.child("Translation")?.text.clone(),
+            internal_extension: flag(rule, "InternalEnterpriseExtension"),
+            device_dialing: flag(rule, "ApplicableForDeviceDialing"),
         })
     });
     Ok(DialPlan {
         name: name.filter(|name| !name.is_empty()).ok_or(ProfileError::NotAProfile)?,
         rules: rules.collect(),
         external_access_prefix: text(&root, "ExternalAccessPrefix").filter(|prefix| !prefix.is_empty()),
+        optimize_device_dialing: flag(&root, "OptimizeDeviceDialing"),
     })
 }
 
@@ -129,11 +141,13 @@ mod tests {
             pattern: pattern.to_owned(),
             translation: translation.to_owned(),
             internal_extension,
+            device_dialing: internal_extension,
         };
         let plan = DialPlan {
             name: "Seattle.contoso.test".to_owned(),
             rules: vec![rule(r"^(\d{4})$", "+1425555$1", true), rule("^<&>$", "${1}", false)],
             external_access_prefix: Some("9".to_owned()),
+            optimize_device_dialing: true,
         };
         assert_eq!(read(write(&plan).as_bytes()), Ok(plan));
         assert_eq!(read(b"<Other><Name>x</Name></Other>"), Err(ProfileError::NotAProfile));

@@ -5,4 +5,5 @@
 
 pub mod location_profile;
 pub mod message;
+pub mod normalization;
 pub(super) mod server;

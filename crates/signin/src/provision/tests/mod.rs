@@ -174,8 +174,14 @@ impl Directory for Memory {
             pattern: pattern.to_owned(),
             translation: translation.to_owned(),
             internal_extension: false,
+            device_dialing: false,
         };
-        let plan = |name: &str, rules| DialPlan { name: name.to_owned(), rules, external_access_prefix: None };
+        let plan = |name: &str, rules| DialPlan {
+            name: name.to_owned(),
+            rules,
+            external_access_prefix: None,
+            optimize_device_dialing: false,
+        };
         Box::pin(ready(Ok(match name {
             None => Some(plan("Global", vec![rule(r"^\+(\d+)$", "+$1")])),
             Some("Seattle.contoso.test") => Some(plan(
