@@ -30,6 +30,8 @@ use store::{OwnDirectoryVerifier, Store, Throttle};
 
 /// NetBIOS name of the lab's domain.
 const NETBIOS: &str = "CONTOSO";
+/// File of the store in the lab's folder.
+pub const STORE_FILE: &str = "users.sqlite";
 
 /// Addresses tried when none is given: a block of loopback that nobody uses.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 77, 0, 10);
@@ -315,9 +317,12 @@ impl Common {
 
 /// The store in the folder; people are put in when it is new, so that what was changed in a kept lab stays.
 async fn open_store(folder: &Path) -> Result<Store, LabError> {
-    let store = Store::open(&folder.join("users.sqlite"))?;
+    let store = Store::open(&folder.join(STORE_FILE))?;
     if store.user_count() == 0 {
         store.import(people::seed()).await?;
+    }
+    for finding in store.findings() {
+        tracing::warn!("{finding}");
     }
     Ok(store)
 }

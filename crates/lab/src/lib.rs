@@ -17,7 +17,7 @@ mod plan;
 pub mod ready;
 mod zone;
 
-pub use deployment::{Lab, LabConfig};
+pub use deployment::{Lab, LabConfig, STORE_FILE};
 pub use plan::{DOMAIN, Published};
 
 use std::net::SocketAddr;

@@ -18,6 +18,7 @@ pub(crate) struct Person {
     pub(crate) sip_enabled: bool,
     pub(crate) remote_access: bool,
     pub(crate) line: Option<&'static str>,
+    pub(crate) dial_plan: Option<&'static str>,
     pub(crate) note: &'static str,
     /// Groups, each with the names of its members.
     pub(crate) groups: &'static [(&'static str, &'static [&'static str])],
@@ -33,6 +34,7 @@ const ORDINARY: Person = Person {
     sip_enabled: true,
     remote_access: true,
     line: None,
+    dial_plan: None,
     note: "",
     groups: &[],
 };
@@ -91,6 +93,7 @@ pub(crate) const PEOPLE: [Person; 6] = [
         home: Some("pool2.contoso.test"),
         backup: Some("pool1.contoso.test"),
         line: Some("tel:+14255550106;ext=106"),
+        dial_plan: Some("Munich-Sales.contoso.test"),
         note: "homed on pool2, backup pool1",
         groups: &[("Team", &["alice", "bob", "carol"])],
         ..ORDINARY
@@ -101,14 +104,20 @@ pub(crate) const PEOPLE: [Person; 6] = [
 pub(crate) fn seed() -> Seed {
     Seed {
         users: PEOPLE.iter().map(user).collect(),
-        sites: vec![SeedSite { name: "Redmond".to_owned(), pools: vec!["pool1.contoso.test".to_owned()] }],
-        policies: vec![
-            policy("ServerConfiguration", &[("organization", "Contoso"), ("qosEnabled", "false")]),
-            policy("meetingPolicy", &[("MeetingSize", "250"), ("AllowIPVideo", "true")]),
-            policy("ucPolicy", &[("AllowCallForwarding", "true"), ("EnableCallTransfer", "true")]),
-            policy("endpointConfiguration", &[("EnableAppearOffline", "true"), ("MaximumNumberOfContacts", "1000")]),
+        sites: vec![
+            SeedSite {
+                name: "Redmond".to_owned(),
+                pools: vec!["pool1.contoso.test".to_owned()],
+                dial_plan: Some("Redmond.contoso.test".to_owned()),
+            },
+            SeedSite { name: "Munich".to_owned(), pools: vec!["pool2.contoso.test".to_owned()], dial_plan: None },
         ],
-        dial_plans: vec![SeedDialPlan { plan: dial_plan(), global: true }],
+        policies: policies(),
+        dial_plans: vec![
+            SeedDialPlan { plan: contoso(), global: true },
+            SeedDialPlan { plan: redmond(), global: false },
+            SeedDialPlan { plan: munich_sales(), global: false },
+        ],
     }
 }
 
@@ -141,7 +150,7 @@ fn user(person: &Person) -> SeedUser {
         enabled: person.enabled,
         sip_enabled: person.sip_enabled,
         remote_access: person.remote_access,
-        dial_plan: None,
+        dial_plan: person.dial_plan.map(str::to_owned),
         groups: person
             .groups
             .iter()
@@ -151,25 +160,101 @@ fn user(person: &Person) -> SeedUser {
     }
 }
 
-fn policy(group: &str, properties: &[(&str, &str)]) -> SeedPolicy {
-    let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    SeedPolicy { site: None, user: None, group: group.to_owned(), properties }
+/// For everyone; what differs on a site; what differs for one user.
+fn policies() -> Vec<SeedPolicy> {
+    let global = |group, properties: &[_]| policy(None, None, group, properties);
+    let site = |site, group, properties: &[_]| policy(Some(site), None, group, properties);
+    let user = |name: &str, group, properties: &[_]| {
+        let address = format!("{name}@{DOMAIN}");
+        policy(None, Some(&address), group, properties)
+    };
+    vec![
+        global("ServerConfiguration", &[("organization", "Contoso"), ("ucPC2PCAVEncryption", "RequireEncryption")]),
+        global(
+            "meetingPolicy",
+            &[("MeetingSize", "250"), ("AllowAnonymousParticipants", "true"), ("AllowPolls", "true")],
+        ),
+        global("ucPolicy", &[("EnableCallPark", "false"), ("EnableTeamCall", "true")]),
+        global(
+            "endpointConfiguration",
+            &[
+                ("MaximumNumberOfContacts", "1000"),
+                ("DisableSavingIM", "false"),
+                ("CustomLinkInErrorMessages", "https://help.contoso.test/signin"),
+            ],
+        ),
+        site("Redmond", "ucPolicy", &[("EnableCallPark", "true")]),
+        site("Redmond", "locationPolicy", &[("EnhancedEmergencyServicesEnabled", "true"), ("LocationRequired", "yes")]),
+        site("Munich", "meetingPolicy", &[("AllowRecording", "false"), ("EnableP2PRecording", "false")]),
+        site("Munich", "presencePolicyV2", &[("EnablePrivacyMode", "true")]),
+        user("carol", "userSetting", &[("disableFileTransfer", "true")]),
+        user("carol", "endpointConfiguration", &[("IMWarning", "Conversations with the press are archived.")]),
+        user("frank", "meetingPolicy", &[("MeetingSize", "1000"), ("AllowRecording", "true")]),
+    ]
 }
 
-fn dial_plan() -> DialPlan {
-    let rule = |pattern: &str, translation: &str, internal_extension| NormalizationRule {
+fn policy(site: Option<&str>, user: Option<&str>, group: &str, properties: &[(&str, &str)]) -> SeedPolicy {
+    let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    SeedPolicy { site: site.map(str::to_owned), user: user.map(str::to_owned), group: group.to_owned(), properties }
+}
+
+/// Whether a rule is for an extension inside the enterprise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Calls {
+    Inside,
+    Outside,
+}
+
+fn rule(pattern: &str, translation: &str, calls: Calls) -> NormalizationRule {
+    NormalizationRule {
         pattern: pattern.to_owned(),
         translation: translation.to_owned(),
-        internal_extension,
-    };
+        internal_extension: calls == Calls::Inside,
+        device_dialing: true,
+    }
+}
+
+/// The global plan: extensions and international numbers, whatever the country.
+fn contoso() -> DialPlan {
+    DialPlan {
+        name: "contoso.test".to_owned(),
+        rules: vec![
+            rule(r"^(1\d{2})$", "+14255550$1;ext=$1", Calls::Inside),
+            rule(r"^(?:00|011)([1-9]\d{6,14})$", "+$1", Calls::Outside),
+        ],
+        external_access_prefix: None,
+        optimize_device_dialing: false,
+    }
+}
+
+fn redmond() -> DialPlan {
     DialPlan {
         name: "Redmond.contoso.test".to_owned(),
         rules: vec![
-            rule(r"^(1\d{2})$", "+14255550$1;ext=$1", true),
-            rule(r"^9?011(\d+)$", "+$1", false),
-            rule(r"^9?1?(\d{10})$", "+1$1", false),
-            rule(r"^9?(\d{7})$", "+1425$1", false),
+            rule(r"^(1\d{2})$", "+14255550$1;ext=$1", Calls::Inside),
+            rule(r"^9?911$", "911", Calls::Outside),
+            rule(r"^9?011([1-9]\d{6,14})$", "+$1", Calls::Outside),
+            rule(r"^9?1?([2-9]\d{9})$", "+1$1", Calls::Outside),
+            rule(r"^9?([2-9]\d{6})$", "+1425$1", Calls::Outside),
         ],
         external_access_prefix: Some("9".to_owned()),
+        optimize_device_dialing: false,
+    }
+}
+
+/// The plan of one user, who dials as in Munich.
+fn munich_sales() -> DialPlan {
+    DialPlan {
+        name: "Munich-Sales.contoso.test".to_owned(),
+        rules: vec![
+            rule(r"^(1\d{2})$", "+14255550$1;ext=$1", Calls::Inside),
+            rule(r"^(?<short>[7-8]\d{2})$", "+498955501${short}", Calls::Inside),
+            rule(r"^(112|110)$", "$1", Calls::Outside),
+            rule(r"^00([1-9]\d{6,14})$", "+$1", Calls::Outside),
+            rule(r"^0([1-9]\d{5,11})$", "+49$1", Calls::Outside),
+            rule(r"^([1-9]\d{4,8})$", "+4989$1", Calls::Outside),
+        ],
+        external_access_prefix: None,
+        optimize_device_dialing: false,
     }
 }

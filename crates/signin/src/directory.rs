@@ -113,9 +113,15 @@ pub trait Directory: Send + Sync {
     /// in the order of changes when it is called, not when it is first polled.
     fn keep_presence(&self, aor: &Aor, changes: Vec<Keep>) -> Pending<'_, Result<(), DirectoryError>>;
 
-    /// The values of one provisioning group for this user, global values overlaid with the user's own.
+    /// The values of one provisioning group for this user: what is set for the user, else for the site, else globally.
     fn policy(&self, aor: &Aor, group: &str) -> Pending<'_, Result<Properties, DirectoryError>>;
 
     /// A dial plan by name, or the global one.
     fn dial_plan(&self, name: Option<&str>) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>>;
+
+    /// The dial plan of those at this user's home pool who name none; where sites have no plans of their own, the
+    /// global one.
+    fn pool_dial_plan(&self, _aor: &Aor) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>> {
+        self.dial_plan(None)
+    }
 }

@@ -2,14 +2,16 @@
 //!
 //! Every operation is one change in the writer's queue: all of it or nothing, durable when its [`Receipt`] answers.
 
-use crate::policy::{self, PlanUse, Scope};
+use crate::policy::{self, PlanUse, Scope, StoredPlan};
 use crate::receipt::Receipt;
 use crate::store::Store;
 use crate::users::{self, Account};
 use crate::writer::{Batch, unavailable};
 use mechanism::ntlm::NtHash;
-use signin::directory::{DialPlan, DirectoryError};
+use signin::directory::{DialPlan, DirectoryError, Properties};
 use signin::name::{AccountName, Aor};
+use signin::provision::settings::catalogue::{self, SettingError};
+use signin::provision::settings::normalization::{MAX_RULES, Normalizer, PatternError};
 use signin::secret::Password;
 
 /// Why an administrative change was not made.
@@ -30,8 +32,14 @@ pub enum AdminError {
         owner: String,
     },
     /// There is no dial plan of this name.
-    #[error("there is no dial plan {0}")]
+    #[error("there is no dial plan {0}; `signpost admin dialplan list` shows those there are")]
     UnknownDialPlan(String),
+    /// No pool is on this site.
+    #[error("no pool is on a site {0}; `signpost admin site set POOL {0}` puts one there")]
+    UnknownSite(String),
+    /// The policy has no such group or property, or the property no such value.
+    #[error("policy: {0}")]
+    Setting(#[from] SettingError),
     /// The change makes no sense.
     #[error("{0}")]
     Invalid(String),
@@ -154,15 +162,40 @@ impl Store {
         })
     }
 
-    /// Sets one policy value, or takes it away so that a wider scope shows through.
+    /// Every policy value that is set: wider scopes first, then by site or user, then by group.
+    pub fn list_policies(&self) -> Vec<(Scope, String, Properties)> {
+        self.memory.policies().all_values()
+    }
+
+    /// Every pool that is on a site, with the site, in order of pool.
+    pub fn list_sites(&self) -> Vec<(String, String)> {
+        self.memory.policies().pool_sites()
+    }
+
+    /// Every dial plan, in order of name.
+    pub fn list_dial_plans(&self) -> Vec<StoredPlan> {
+        self.memory.policies().stored_plans()
+    }
+
+    /// What the store holds and cannot be used as it is: policy values that are none, which are passed over, and rules
+    /// of dial plans that cannot be applied here. Each says where.
+    pub fn findings(&self) -> Vec<String> {
+        let policies = self.memory.policies();
+        let mut findings: Vec<String> = policies.unusable().to_vec();
+        for stored in policies.stored_plans() {
+            let name = &stored.plan.name;
+            findings
+                .extend(Normalizer::findings(&stored.plan).iter().map(|found| format!("dial plan {name}: {found}")));
+        }
+        findings
+    }
+
+    /// Sets one policy value, or takes it away so that a wider scope shows through. A value is checked against what its
+    /// property can have.
     pub fn set_policy(&self, scope: Scope, group: &str, name: &str, value: Option<&str>) -> Receipt<(), AdminError> {
         let (group, name, value) = (group.to_owned(), name.to_owned(), value.map(str::to_owned));
         self.writer.submit(move |batch| {
-            if let Scope::User(aor) = &scope {
-                batch.owner(aor)?.ok_or_else(|| AdminError::UnknownUser(aor.clone()))?;
-            }
-            policy::set_value(batch.tables(), &scope, &group, &name, value.as_deref())?;
-            batch.policies_changed();
+            set_policy(batch, &scope, &group, &name, value.as_deref())?;
             Ok(())
         })
     }
@@ -177,7 +210,27 @@ impl Store {
         })
     }
 
-    /// Makes or replaces a dial plan.
+    /// Gives the users of a site who name no dial plan this one, or takes it away so that they have the global one.
+    pub fn set_site_dial_plan(&self, site: &str, plan: Option<&str>) -> Receipt<(), AdminError> {
+        let (site, plan) = (site.to_owned(), plan.map(str::to_owned));
+        self.writer.submit(move |batch| set_site_dial_plan(batch, &site, plan.as_deref()))
+    }
+
+    /// Gives a user a dial plan of their own, or takes it away.
+    pub fn set_dial_plan(&self, aor: &Aor, plan: Option<&str>) -> Receipt<(), AdminError> {
+        let (aor, plan) = (aor.clone(), plan.map(str::to_owned));
+        self.writer.submit(move |batch| {
+            let id = existing(batch, &aor)?;
+            let name = plan.map(|plan| known_plan(batch, &plan)).transpose()?;
+            let entry = users::load(batch.tables(), id)?.ok_or_else(|| AdminError::UnknownUser(aor.clone()))?;
+            let mut account = entry.account();
+            account.user.dial_plan = name;
+            update(batch, id, &account)
+        })
+    }
+
+    /// Makes or replaces a dial plan. A rule that is no .NET expression is refused; one that is, but cannot be applied
+    /// here, is kept and told by [`Store::findings`].
     pub fn put_dial_plan(&self, plan: DialPlan, plan_use: PlanUse) -> Receipt<(), AdminError> {
         self.writer.submit(move |batch| put_dial_plan(batch, &plan, plan_use))
     }
@@ -225,13 +278,79 @@ fn set_logins(batch: &Batch<'_>, id: i64, account: &Account) -> Result<(), Admin
         .map_err(|(login, owner)| AdminError::LoginTaken { login, owner })
 }
 
-pub(crate) fn put_dial_plan(batch: &mut Batch<'_>, plan: &DialPlan, plan_use: PlanUse) -> Result<(), AdminError> {
-    if plan.name.trim().is_empty() {
-        return Err(AdminError::Invalid("a dial plan needs a name".to_owned()));
+/// Sets one policy value, or takes it away.
+pub(crate) fn set_policy(
+    batch: &mut Batch<'_>,
+    scope: &Scope,
+    group: &str,
+    name: &str,
+    value: Option<&str>,
+) -> Result<(), AdminError> {
+    // What is taken away may be a leftover that could not be set any more.
+    let value = value.map(|value| catalogue::check(group, name, value)).transpose()?;
+    if let (Scope::User(aor), Some(_)) = (scope, &value) {
+        batch.owner(aor)?.ok_or_else(|| AdminError::UnknownUser(aor.clone()))?;
     }
+    if let (Scope::Site(site), Some(_)) = (scope, &value)
+        && !policy::is_site(batch.tables(), site)?
+    {
+        return Err(AdminError::UnknownSite(site.clone()));
+    }
+    policy::set_value(batch.tables(), scope, group, name, value.as_deref())?;
+    batch.policies_changed();
+    Ok(())
+}
+
+pub(crate) fn set_site_dial_plan(batch: &mut Batch<'_>, site: &str, plan: Option<&str>) -> Result<(), AdminError> {
+    if plan.is_some() && !policy::is_site(batch.tables(), site)? {
+        return Err(AdminError::UnknownSite(site.to_owned()));
+    }
+    if !policy::set_site_plan(batch.tables(), site, plan)? {
+        return Err(AdminError::UnknownDialPlan(plan.unwrap_or_default().to_owned()));
+    }
+    batch.policies_changed();
+    Ok(())
+}
+
+/// The name of a plan as it is kept.
+fn known_plan(batch: &Batch<'_>, name: &str) -> Result<String, AdminError> {
+    policy::plan_name(batch.tables(), name)?.ok_or_else(|| AdminError::UnknownDialPlan(name.to_owned()))
+}
+
+pub(crate) fn put_dial_plan(batch: &mut Batch<'_>, plan: &DialPlan, plan_use: PlanUse) -> Result<(), AdminError> {
+    check_dial_plan(plan).map_err(AdminError::Invalid)?;
     policy::put_dial_plan(batch.tables(), plan, plan_use)?;
     batch.policies_changed();
     Ok(())
+}
+
+/// What clients could not read, or .NET would refuse.
+fn check_dial_plan(plan: &DialPlan) -> Result<(), String> {
+    let name = &plan.name;
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')) {
+        return Err(format!(
+            "{name:?} cannot be the name of a dial plan: clients write it into telephone numbers; use letters, digits, \
+             `.`, `-` and `_`, for example Redmond.contoso.com"
+        ));
+    }
+    if plan.rules.len() > MAX_RULES {
+        return Err(format!("dial plan {name}: {} rules; a plan has at most {MAX_RULES}", plan.rules.len()));
+    }
+    if let Some(prefix) = &plan.external_access_prefix
+        && !((1..=4).contains(&prefix.len()) && prefix.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'*' | b'#')))
+    {
+        return Err(format!("dial plan {name}: the external access prefix {prefix:?} is not 1 to 4 digits"));
+    }
+    for (number, rule) in (1..).zip(&plan.rules) {
+        if rule.pattern.chars().chain(rule.translation.chars()).any(char::is_control) {
+            return Err(format!("dial plan {name}: rule {number} has a control character; write it as an escape"));
+        }
+    }
+    let refused = |error: &PatternError| matches!(error, PatternError::Invalid { .. } | PatternError::TooLong);
+    match Normalizer::findings(plan).into_iter().find(|finding| refused(&finding.error)) {
+        Some(finding) => Err(format!("dial plan {name}: {finding}")),
+        None => Ok(()),
+    }
 }
 
 /// The account as it is kept: host names in lower case, no empty names.

@@ -53,6 +53,11 @@ impl Directory for Store {
     fn dial_plan(&self, name: Option<&str>) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>> {
         Box::pin(ready(Ok(self.memory.policies().dial_plan(name))))
     }
+
+    fn pool_dial_plan(&self, aor: &Aor) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>> {
+        let user = self.memory.index().by_aor(aor).map(|entry| entry.user.clone());
+        Box::pin(ready(Ok(self.memory.policies().pool_dial_plan(user.as_deref()))))
+    }
 }
 
 fn change_contacts(batch: &mut Batch<'_>, aor: Aor, change: ContactChange) -> Result<ContactList, ChangeError> {

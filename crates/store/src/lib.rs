@@ -47,7 +47,7 @@ pub use contact_files::{
     write_contacts,
 };
 pub use edit::ContactLimits;
-pub use policy::{PlanUse, Scope};
+pub use policy::{PlanUse, Scope, StoredPlan};
 pub use receipt::Receipt;
 pub use schema::OpenError;
 pub use seed::{Imported, Seed, SeedContact, SeedDialPlan, SeedGroup, SeedPolicy, SeedSite, SeedUser};

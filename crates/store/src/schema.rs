@@ -256,6 +256,16 @@ CREATE TABLE certificates (
     UNIQUE (user, device)
 ) STRICT;
 ",
+    r"
+ALTER TABLE dial_plans ADD COLUMN optimize_device_dialing INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dial_plan_rules ADD COLUMN device_dialing INTEGER NOT NULL DEFAULT 0;
+
+-- The dial plan of users homed on a site who have none of their own.
+CREATE TABLE site_dial_plans (
+    site  TEXT PRIMARY KEY,
+    plan  TEXT NOT NULL REFERENCES dial_plans (key) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 #[cfg(test)]
@@ -302,6 +312,23 @@ mod tests {
             new.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).expect(table)
         };
         assert_eq!((users("users"), users("certificates")), (1, 0));
+    }
+
+    #[test]
+    fn a_file_of_the_first_version_keeps_its_dial_plans() {
+        let mut conn = Connection::open_in_memory().expect("a database");
+        conn.execute_batch(MIGRATIONS[0]).expect("the first version");
+        conn.execute_batch(
+            "CREATE TABLE schema_version (version INTEGER PRIMARY KEY) STRICT; INSERT INTO schema_version VALUES (1);
+             INSERT INTO dial_plans VALUES ('redmond', 'Redmond', 1, '9');
+             INSERT INTO dial_plan_rules VALUES ('redmond', 0, '^(1..)$', '+1$1', 1);",
+        )
+        .expect("a plan");
+        assert!(matches!(migrate(&mut conn), Ok(Migrated::UpToDate)));
+        let flags = "SELECT optimize_device_dialing, device_dialing, internal_extension FROM dial_plans \
+                     JOIN dial_plan_rules ON plan = key";
+        let found = conn.query_row(flags, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        assert_eq!(found, Ok((false, false, true)));
     }
 
     #[test]

@@ -118,6 +118,9 @@ pub struct SeedSite {
     pub name: String,
     /// FQDNs of its pools.
     pub pools: Vec<String>,
+    /// Name of the dial plan of users who name none.
+    #[serde(default)]
+    pub dial_plan: Option<String>,
 }
 
 /// Policy values of one group, for a site, for a user, or (with neither) for everyone.
@@ -168,6 +171,9 @@ impl Store {
             for site in &seed.sites {
                 for pool in &site.pools {
                     policy::set_site(batch.tables(), pool, Some(&site.name))?;
+                }
+                if let Some(plan) = &site.dial_plan {
+                    admin::set_site_dial_plan(batch, &site.name, Some(plan))?;
                 }
             }
             for user in &seed.users {
@@ -272,7 +278,7 @@ fn import_policy(batch: &mut Batch<'_>, seed: &SeedPolicy) -> Result<(), AdminEr
         }
     };
     for (name, value) in &seed.properties {
-        policy::set_value(batch.tables(), &scope, &seed.group, name, Some(value))?;
+        admin::set_policy(batch, &scope, &seed.group, name, Some(value))?;
     }
     Ok(())
 }

@@ -173,16 +173,19 @@ fn dial_plans_keep_their_rules_in_order_and_one_is_global() {
         pattern: pattern.to_owned(),
         translation: translation.to_owned(),
         internal_extension,
+        device_dialing: internal_extension,
     };
     let seattle = DialPlan {
         name: "Seattle.contoso.test".to_owned(),
         rules: vec![rule(r"^(\d{4})$", "+1425555$1", true), rule(r"^9?011(\d+)$", "+$1", false)],
         external_access_prefix: Some("9".to_owned()),
+        optimize_device_dialing: true,
     };
     let plain = DialPlan {
         name: "contoso.test".to_owned(),
         rules: vec![rule(r"^\+(\d+)$", "+$1", false)],
         external_access_prefix: None,
+        optimize_device_dialing: false,
     };
     assert_eq!(now(store.dial_plan(None)), None);
     store.put_dial_plan(seattle.clone(), PlanUse::Global).wait().expect("a plan");
@@ -199,8 +202,137 @@ fn dial_plans_keep_their_rules_in_order_and_one_is_global() {
     store.remove_dial_plan("CONTOSO.test").wait().expect("it was there");
     assert_eq!(now(store.dial_plan(None)), None);
     assert!(matches!(store.remove_dial_plan("contoso.test").wait(), Err(AdminError::UnknownDialPlan(_))));
-    let nameless = DialPlan { name: " ".to_owned(), rules: Vec::new(), external_access_prefix: None };
+    let nameless = DialPlan {
+        name: " ".to_owned(),
+        rules: Vec::new(),
+        external_access_prefix: None,
+        optimize_device_dialing: false,
+    };
     assert!(matches!(store.put_dial_plan(nameless, PlanUse::Named).wait(), Err(AdminError::Invalid(_))));
+}
+
+#[test]
+fn a_policy_value_is_checked_and_the_error_names_it() {
+    let store = Store::in_memory().expect("a store");
+    let refused = |group: &str, name: &str, value: &str| {
+        let error = store.set_policy(Scope::Global, group, name, Some(value)).wait().expect_err(name);
+        error.to_string()
+    };
+    for (group, name, value, told) in [
+        (
+            "ucPolicy",
+            "EnableTeamCall",
+            "yes",
+            "ucPolicy/EnableTeamCall: \"yes\" cannot be its value; allowed: true or false",
+        ),
+        ("ucpolicy", "EnableTeamCall", "true", "no provisioning group ucpolicy (did you mean ucPolicy?)"),
+        (
+            "ucPolicy",
+            "enableTeamCall",
+            "true",
+            "ucPolicy has no property enableTeamCall (did you mean EnableTeamCall?)",
+        ),
+        ("meetingPolicy", "MeetingSize", "1", "allowed: a whole number from 2 to 1000"),
+        ("ServerConfiguration", "mrasUri", "edge", "allowed: a SIP URI"),
+        ("ServerConfiguration", "absInternalServerUrl", "ftp://x", "allowed: a URL"),
+        ("ServerConfiguration", "loggingLevel", "Loud", "allowed: Off, Low, Medium, High"),
+        ("endpointConfiguration", "a b", "x", "is no name for a property"),
+        ("endpointConfiguration", "Own", "\u{1}", "text without control characters"),
+        ("publicationGrammar", "containerManifestList", "<x/>", "an XML document whose root element has this name"),
+    ] {
+        let error = refused(group, name, value);
+        assert!(error.contains(told), "{error}");
+    }
+    let site = Scope::Site("Atlantis".to_owned());
+    let error = store.set_policy(site, "ucPolicy", "EnableTeamCall", Some("true")).wait().expect_err("no such site");
+    assert_eq!(error, AdminError::UnknownSite("Atlantis".to_owned()));
+    assert_eq!(store.list_policies(), []);
+
+    let alice = aor("alice@contoso.test");
+    for (group, name, value, kept) in [
+        ("ucPolicy", "EnableTeamCall", "TRUE", "true"),
+        ("ServerConfiguration", "loggingLevel", "high", "High"),
+        ("meetingPolicy", "MeetingSize", " 0100 ", "100"),
+        ("endpointConfiguration", "OurOwnSwitch", "anything", "anything"),
+    ] {
+        store.set_policy(Scope::Global, group, name, Some(value)).wait().expect(name);
+        assert_eq!(now(store.policy(&alice, group))[name], kept);
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_passed_over_and_told() {
+    let (_folder, path) = temporary();
+    drop(Store::open(&path).expect("a new store"));
+    let other = rusqlite::Connection::open(&path).expect("the same file");
+    other
+        .execute_batch(
+            "INSERT INTO policies VALUES ('global', '', 'ucPolicy', 'EnableTeamCall', 'sometimes');
+             INSERT INTO policies VALUES ('global', '', 'ucPolicy', 'EnableCallPark', 'true');",
+        )
+        .expect("rows of a program that checked less");
+    let store = Store::open(&path).expect("the store");
+    let kept = now(store.policy(&aor("alice@contoso.test"), "ucPolicy"));
+    assert_eq!(kept.into_iter().collect::<Vec<_>>(), [("EnableCallPark".to_owned(), "true".to_owned())]);
+
+    let rule = |pattern: &str| NormalizationRule {
+        pattern: pattern.to_owned(),
+        translation: "+1".to_owned(),
+        internal_extension: false,
+        device_dialing: false,
+    };
+    let plan = |pattern: &str| DialPlan {
+        name: "Odd".to_owned(),
+        rules: vec![rule("^1$"), rule(pattern)],
+        external_access_prefix: None,
+        optimize_device_dialing: false,
+    };
+    let error = store.put_dial_plan(plan("(1"), PlanUse::Named).wait().expect_err("no expression").to_string();
+    assert!(error.starts_with("dial plan Odd: rule 2 ((1): not a regular expression"), "{error}");
+    store.put_dial_plan(plan("(?(1)2|3)"), PlanUse::Named).wait().expect("an expression, though not one of ours");
+    assert_eq!(
+        store.findings(),
+        [
+            "policy for everyone: ucPolicy/EnableTeamCall: \"sometimes\" cannot be its value; allowed: true or false; it is \
+             passed over",
+            "dial plan Odd: rule 2 ((?(1)2|3)): a conditional at character 0 cannot be applied here, though .NET can",
+        ]
+    );
+}
+
+#[test]
+fn the_dial_plan_is_the_users_else_the_sites_else_the_global_one() {
+    let store = Store::in_memory().expect("a store");
+    let (alice, bob) = (aor("alice@contoso.test"), aor("bob@contoso.test"));
+    add(&store, User { home_pool: Some("pool1.contoso.test".to_owned()), ..user("alice@contoso.test") }, &[]);
+    add(&store, User { home_pool: Some("pool2.contoso.test".to_owned()), ..user("bob@contoso.test") }, &[]);
+    let plan = |name: &str| DialPlan {
+        name: name.to_owned(),
+        rules: Vec::new(),
+        external_access_prefix: None,
+        optimize_device_dialing: false,
+    };
+    store.put_dial_plan(plan("Everyone"), PlanUse::Global).wait().expect("a plan");
+    store.put_dial_plan(plan("Redmond"), PlanUse::Named).wait().expect("a plan");
+    store.put_dial_plan(plan("Alices-own"), PlanUse::Named).wait().expect("a plan");
+    store.set_site("pool1.contoso.test", Some("Redmond")).wait().expect("a site");
+    store.set_site_dial_plan("Redmond", Some("redmond")).wait().expect("its plan");
+    let pool = |aor: &signin::name::Aor| now(store.pool_dial_plan(aor)).map(|plan| plan.name);
+    assert_eq!((pool(&alice).as_deref(), pool(&bob).as_deref()), (Some("Redmond"), Some("Everyone")));
+    store.put_dial_plan(plan("REDMOND"), PlanUse::Named).wait().expect("replaced");
+    assert_eq!(pool(&alice).as_deref(), Some("REDMOND"), "a site keeps its plan when that is replaced");
+
+    store.set_dial_plan(&alice, Some("alices-OWN")).wait().expect("a plan of her own");
+    assert_eq!(now(store.user(&alice)).expect("alice").dial_plan.as_deref(), Some("Alices-own"));
+    assert!(matches!(store.set_dial_plan(&alice, Some("None")).wait(), Err(AdminError::UnknownDialPlan(_))));
+    assert!(matches!(store.set_site_dial_plan("Redmond", Some("None")).wait(), Err(AdminError::UnknownDialPlan(_))));
+    assert!(matches!(store.set_site_dial_plan("Paris", Some("Redmond")).wait(), Err(AdminError::UnknownSite(_))));
+    let listed = store.list_dial_plans();
+    let shown: Vec<_> = listed.iter().map(|p| (p.plan.name.as_str(), p.is_global, p.sites.len())).collect();
+    assert_eq!(shown, [("Alices-own", false, 0), ("Everyone", true, 0), ("REDMOND", false, 1)]);
+
+    store.remove_dial_plan("Redmond").wait().expect("it was there");
+    assert_eq!(pool(&alice).as_deref(), Some("Everyone"));
 }
 
 const SEED: &str = r#"{

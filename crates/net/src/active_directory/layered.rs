@@ -58,4 +58,8 @@ impl Directory for LayeredDirectory {
     fn dial_plan(&self, name: Option<&str>) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>> {
         self.rest.dial_plan(name)
     }
+
+    fn pool_dial_plan(&self, aor: &Aor) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>> {
+        self.rest.pool_dial_plan(aor)
+    }
 }

@@ -12,6 +12,7 @@ use super::presence::message::{
     self as documents, Categories, Conflict, ExpireType, OwnPresence, Publish, read_conflicts, read_own_presence,
     write_publish, write_roaming_list,
 };
+use super::settings;
 use super::settings::location_profile::{self, Choice, ProfileUri};
 use super::settings::message as provisioning;
 use super::subscription::Package;
@@ -174,6 +175,9 @@ pub const WANTED_GROUPS: &[&str] = &[
     "mobilityPolicy",
 ];
 
+/// Groups that every server gives.
+const ALWAYS_GIVEN: &[&str] = &["ServerConfiguration", "meetingPolicy", "ucPolicy", "endpointConfiguration"];
+
 /// Categories of contacts asked for.
 const WANTED_CATEGORIES: &[&str] = &["calendarData", "contactCard", "note", "state"];
 
@@ -309,6 +313,10 @@ impl Round {
             Question::Settings => {
                 settled.settings = provisioning::read_answer(&answer.body).map_err(|e| unreadable(&e))?;
                 teller.settings(&settled.settings);
+                settings::typed::Settings::of(&settled.settings)
+                    .problems
+                    .into_iter()
+                    .for_each(|problem| teller.remark(format!("settings: {problem}")));
             }
             Question::Contacts => match contact_list::read_document(&answer.body).map_err(|e| unreadable(&e))? {
                 ContactDocument::List(list) => {
@@ -325,6 +333,9 @@ impl Round {
             Question::DialPlan => {
                 let plan = location_profile::read(&answer.body).map_err(|e| unreadable(&e))?;
                 teller.evidence(format!("dial plan {}: {} rules", plan.name, plan.rules.len()));
+                for finding in settings::normalization::Normalizer::findings(&plan) {
+                    teller.remark(format!("dial plan {}: {finding}", plan.name));
+                }
                 settled.dial_plan = Some(plan);
             }
             Question::Presence => {
@@ -499,6 +510,10 @@ impl Teller<'_> {
         let values: usize = groups.values().map(BTreeMap::len).sum();
         let names: Vec<&str> = groups.keys().map(String::as_str).collect();
         self.evidence(format!("settings: {values} values in {} groups ({})", groups.len(), names.join(", ")));
+        let missing: Vec<&str> = ALWAYS_GIVEN.iter().copied().filter(|name| !groups.contains_key(*name)).collect();
+        if !missing.is_empty() {
+            self.remark(format!("settings: the server gave no {} (inband-group-missing)", missing.join(", ")));
+        }
     }
 
     fn contacts(&self, list: &ContactList) {
@@ -552,6 +567,7 @@ impl Settled {
         };
         json!({
             "provisioning": self.settings,
+            "known": (!self.settings.is_empty()).then(|| settings::typed::Settings::of(&self.settings)),
             "dial_plan": self.dial_plan,
             "contacts": self.contacts.as_ref().map(|list| json!({
                 "delta_num": list.delta_num,

@@ -2,7 +2,9 @@
 //!
 //! Mind the spelling: the request says *provisioning*Group, the answer *provision*Group.
 
+use super::catalogue::{self, Kind};
 use crate::directory::Properties;
+use crate::provision::fragment;
 use crate::xml::{Element, XmlError, escape};
 use std::collections::BTreeMap;
 
@@ -78,7 +80,10 @@ pub fn write_answer(groups: &[(&str, Layout, Properties)]) -> String {
             xml.push_str(&format!("</{wrapper}>"));
         } else {
             for (property, value) in properties.iter().filter(|(property, _)| is_element_name(property)) {
-                xml.push_str(&format!("<{property}>{}</{property}>", escape(value)));
+                match kind(name, property) {
+                    Kind::Document => xml.push_str(&document(property, value).unwrap_or_default()),
+                    _ => xml.push_str(&format!("<{property}>{}</{property}>", escape(value))),
+                }
             }
         }
         xml.push_str("</provisionGroup>");
@@ -92,7 +97,18 @@ fn is_element_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// Reads the groups given, whatever their layout: group name to values. Structured values (grammars) are left out.
+fn kind(group: &str, property: &str) -> Kind {
+    catalogue::group(group).map_or(Kind::Text, |group| group.kind(property))
+}
+
+/// A document that can stand inside another; `None` when it is none, or its root has another name.
+pub(super) fn document(name: &str, value: &str) -> Option<String> {
+    let root = Element::parse(value.as_bytes()).ok().filter(|root| root.name == name)?;
+    fragment::cut(value.as_bytes(), &root, &[]).ok()
+}
+
+/// Reads the groups given, whatever their layout: group name to values. A value that is a document (the grammars) is
+/// given as XML that stands alone; of other values with elements inside, the texts of those.
 pub fn read_answer(bytes: &[u8]) -> Result<BTreeMap<String, Properties>, SettingsError> {
     let root = Element::parse(bytes)?;
     if root.name != "provisionGroupList" {
@@ -106,15 +122,25 @@ pub fn read_answer(bytes: &[u8]) -> Result<BTreeMap<String, Properties>, Setting
             if matches!(child.name.as_str(), "instance" | "propertyEntryList") {
                 for property in child.all("property") {
                     if let Some(name) = property.attribute("name") {
-                        properties.insert(name.to_owned(), property.trimmed().to_owned());
+                        properties.insert(name.to_owned(), text(property));
                     }
                 }
             } else if child.children.is_empty() {
                 properties.insert(child.name.clone(), child.trimmed().to_owned());
+            } else if let Ok(document) = fragment::cut(bytes, child, &[&root, group]) {
+                properties.insert(child.name.clone(), document);
             }
         }
     }
     Ok(groups)
+}
+
+/// The text of a value, or the texts in it.
+fn text(property: &Element) -> String {
+    if property.children.is_empty() {
+        return property.trimmed().to_owned();
+    }
+    property.children.iter().map(Element::trimmed).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

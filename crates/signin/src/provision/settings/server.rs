@@ -1,7 +1,8 @@
 //! Settings, as the server answers for them: groups with their defaults and what the directory says, dial plans.
 
+use super::catalogue::{self, Group, WhenEmpty};
 use super::location_profile::{self, Choice, ProfileUri};
-use super::message::{CONTENT_TYPE, Layout, read_request, write_answer};
+use super::message::{CONTENT_TYPE, read_request, write_answer};
 use crate::directory::{DirectoryError, Properties};
 use crate::provision::request::Request;
 use crate::provision::server::{
@@ -10,90 +11,6 @@ use crate::provision::server::{
 use crate::provision::subscription::Subject;
 use crate::reply::{Diagnostics, Reply};
 use std::collections::BTreeSet;
-
-/// A group known here: its name, its layout, and the values that hold when the directory has none.
-type KnownGroup = (&'static str, Layout, &'static [(&'static str, &'static str)]);
-
-/// `[MS-SIPREGE]` §2.2.2.5.
-const GROUPS: &[KnownGroup] = &[
-    (
-        "ServerConfiguration",
-        Layout::Elements,
-        &[
-            ("absWebServiceEnabled", "false"),
-            ("dlxEnabled", "false"),
-            ("updatesServerEnabled", "false"),
-            ("ucPC2PCAVEncryption", "SupportEncryption"),
-            ("ucPortRangeEnabled", "false"),
-            ("ucMaxVideoRateAllowed", "Hd720p-1.5M"),
-            ("ucEnableSIPSecurityMode", "High"),
-            ("ucEnforcePinLock", "true"),
-            ("ucMinPinLength", "6"),
-            ("ucPhoneTimeOut", "10"),
-            ("ucEnableUserLogging", "false"),
-            ("loggingLevel", "Medium"),
-            ("qosEnabled", "false"),
-            ("enableInCallQoS", "false"),
-            ("enableBWPolicyCheck", "false"),
-        ],
-    ),
-    (
-        "meetingPolicy",
-        Layout::Instance,
-        &[
-            ("AllowIPAudio", "true"),
-            ("AllowIPVideo", "true"),
-            ("EnableDataCollaboration", "true"),
-            ("EnableP2PFileTransfer", "true"),
-            ("EnableP2PVideo", "true"),
-            ("MeetingSize", "250"),
-        ],
-    ),
-    (
-        "ucPolicy",
-        Layout::Instance,
-        &[
-            ("AllowCallForwarding", "true"),
-            ("AllowSimultaneousRinging", "true"),
-            ("EnableBWPolicyOverride", "false"),
-            ("EnableCallPark", "false"),
-            ("EnableCallTransfer", "true"),
-            ("EnableDelegation", "true"),
-            ("EnableMaliciousCallTrace", "false"),
-            ("EnableTeamCall", "true"),
-        ],
-    ),
-    ("userSetting", Layout::Elements, &[("disableFileTransfer", "false")]),
-    (
-        "endpointConfiguration",
-        Layout::PropertyEntryList,
-        &[
-            ("AbsUsage", "WebSearchOnly"),
-            ("DisableEmoticons", "false"),
-            ("DisableHtmlIm", "false"),
-            ("EnableAppearOffline", "true"),
-            ("MaximumNumberOfContacts", "250"),
-            ("PhotoUsage", "AllPhotos"),
-            ("ShowManagePrivacyRelationships", "false"),
-            ("ShowRecentContacts", "true"),
-            ("exchangecontactstoreallowed", "false"),
-        ],
-    ),
-    ("locationPolicy", Layout::PropertyEntryList, &[("EnhancedEmergencyServicesEnabled", "false")]),
-    (
-        "mediaConfiguration",
-        Layout::PropertyEntryList,
-        &[("bypassEnabled", "false"), ("externalBypassMode", "Off"), ("internalBypassMode", "Off")],
-    ),
-    (
-        "presencePolicyV2",
-        Layout::PropertyEntryList,
-        &[("AutoInitiateContacts", "true"), ("EnablePrivacyMode", "false")],
-    ),
-    ("publicProviders", Layout::PropertyEntryList, &[]),
-    ("persistentChatConfiguration", Layout::PropertyEntryList, &[("EnablePersistentChat", "false")]),
-    ("mobilityPolicy", Layout::PropertyEntryList, &[]),
-];
 
 impl Provision {
     /// SUBSCRIBE for settings: always a poll, no dialog. Groups not known here are left out.
@@ -112,10 +29,10 @@ impl Provision {
             return too_large("Too many provisioning groups.").into();
         }
         let mut groups = Vec::new();
-        for name in &wanted {
-            let Some((name, layout, defaults)) = GROUPS.iter().find(|(known, _, _)| known == name) else { continue };
-            match self.group(caller, name, defaults).await {
-                Ok(properties) => groups.push((*name, *layout, properties)),
+        for group in wanted.iter().filter_map(|name| catalogue::group(name)) {
+            match self.group(caller, group).await {
+                Ok(properties) if properties.is_empty() && group.when_empty == WhenEmpty::Absent => {}
+                Ok(properties) => groups.push((group.name, group.layout, properties)),
                 Err(error) => return unavailable(&error).into(),
             }
         }
@@ -126,17 +43,12 @@ impl Provision {
     }
 
     /// The values of one group: defaults, then what follows from the user's dial plan, then the directory's word.
-    async fn group(
-        &self,
-        caller: &Caller,
-        name: &str,
-        defaults: &[(&str, &str)],
-    ) -> Result<Properties, DirectoryError> {
-        let mut properties: Properties =
-            defaults.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        match name {
+    async fn group(&self, caller: &Caller, group: &Group) -> Result<Properties, DirectoryError> {
+        let defaults = group.properties.iter().filter_map(|property| Some((property.name, property.default?)));
+        let mut properties: Properties = defaults.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        match group.name {
             "ServerConfiguration" => {
-                if let Some(plan) = self.directory.dial_plan(None).await? {
+                if let Some(plan) = self.directory.pool_dial_plan(&caller.aor).await? {
                     properties.insert("ucLocationProfile".to_owned(), plan.name);
                 }
             }
@@ -148,7 +60,7 @@ impl Provision {
             }
             _ => {}
         }
-        properties.extend(self.directory.policy(&caller.aor, name).await?);
+        properties.extend(self.directory.policy(&caller.aor, group.name).await?);
         Ok(properties)
     }
 
@@ -165,7 +77,10 @@ impl Provision {
         let plan = match &profile.choice {
             Choice::Ambiguous => return Ok(Reply::new(485, "Ambiguous")),
             Choice::Named(name) => self.directory.dial_plan(Some(name)).await?,
-            Choice::Assigned => self.directory.dial_plan(user.dial_plan.as_deref()).await?,
+            Choice::Assigned => match &user.dial_plan {
+                Some(name) => self.directory.dial_plan(Some(name)).await?,
+                None => self.directory.pool_dial_plan(&profile.aor).await?,
+            },
         };
         // Without a rule the profile would not be valid.
         Ok(match plan.filter(|plan| !plan.rules.is_empty()) {

@@ -84,7 +84,7 @@ fn two_users_settle_and_see_each_other() {
     assert_eq!(
         lines,
         [
-            "settings: 49 values in 11 groups (ServerConfiguration, endpointConfiguration, locationPolicy, \
+            "settings: 53 values in 11 groups (ServerConfiguration, endpointConfiguration, locationPolicy, \
              mediaConfiguration, meetingPolicy, mobilityPolicy, persistentChatConfiguration, presencePolicyV2, \
              publicProviders, ucPolicy, userSetting)",
             "contacts: 2 in 2 groups (deltaNum 12)",
