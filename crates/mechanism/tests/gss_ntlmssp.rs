@@ -5,14 +5,17 @@
 //! messages, and we sign none. There, that both sides arrived at the same session key is what is compared.
 #![allow(clippy::disallowed_methods)] // starting the counterpart is what these tests are for
 
-mod peer;
+mod peer {
+    pub(crate) mod line;
+    pub(crate) mod ntlm;
+}
 
 use mechanism::Side;
 use mechanism::ntlm::message::{Authenticate, Challenge, Flags, TargetInfo, av};
 use mechanism::ntlm::{
     Acceptor, Credentials, Entropy, Mode, NtHash, NtlmError, SigningKeys, TargetNames, WrongAnswer, answer, negotiate,
 };
-use peer::Peer;
+use peer::ntlm::NtlmPeer as Peer;
 
 /// Letters outside ASCII on purpose: the user's enter the proof as capitals, the password's as they are.
 const ACCOUNT: &str = "CONTOSO:jürgen:Größe & Paßwort";
@@ -151,6 +154,7 @@ fn their_client(initiator: &mut Peer, their_form: &str) -> Result<SigningKeys, S
 fn keys_of(session_key: [u8; 16], mode: Mode) -> SigningKeys {
     let flags = Flags::UNICODE
         | Flags::SIGN
+        | Flags::ALWAYS_SIGN
         | Flags::DATAGRAM
         | Flags::NTLM
         | Flags::EXTENDED_SESSION_SECURITY
@@ -164,7 +168,8 @@ fn keys_of(session_key: [u8; 16], mode: Mode) -> SigningKeys {
         target_info: TargetInfo::of_names(&[]),
     };
     let entropy = Entropy { session_key, ..ENTROPY };
-    answer(mode, None, &challenge.to_bytes(), &log_on(PASSWORD), &entropy, 0).expect("answers").keys
+    let first = (mode == Mode::Connection).then(negotiate);
+    answer(mode, first.as_deref(), &challenge.to_bytes(), &log_on(PASSWORD), &entropy, 0).expect("answers").keys
 }
 
 #[test]

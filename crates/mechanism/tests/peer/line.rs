@@ -1,19 +1,15 @@
-//! gss-ntlmssp as the other end of a handshake: `tests/counterparts/ntlm/gss_ntlmssp_peer.c`, compiled once and spoken to
-//! line by line.
+//! A program that is the other end of a handshake, spoken to line by line: `tests/counterparts/*/README.md` list the
+//! commands.
 
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A running counterpart. It ends when its input does.
 pub(crate) struct Peer {
     child: Child,
     commands: Option<ChildStdin>,
     replies: BufReader<ChildStdout>,
-    users: PathBuf,
 }
 
 /// What became of a token.
@@ -57,39 +53,12 @@ impl Step {
 }
 
 impl Peer {
-    /// Starts a counterpart that knows one account, by its own rules (`LM_COMPAT_LEVEL`, 0 to 5; 3 is what it takes by
-    /// itself: version 2 only).
-    pub(crate) fn start(account: &str, compatibility_level: u8) -> Peer {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let users = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("users-{}-{number}", std::process::id()));
-        fs::write(&users, format!("{account}\n")).expect("writes the accounts");
-        let mut child = Command::new(program())
-            .env_clear()
-            // Without a locale of UTF-8 it does not find names outside ASCII.
-            .env("LC_ALL", "C.UTF-8")
-            .env("NTLM_USER_FILE", &users)
-            .env("LM_COMPAT_LEVEL", compatibility_level.to_string())
-            .env("NETBIOS_COMPUTER_NAME", "FE01")
-            .env("NETBIOS_DOMAIN_NAME", "CONTOSO")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starts the counterpart");
+    /// Starts a program with the surroundings it was given and no others.
+    pub(crate) fn spawn(command: &mut Command) -> Peer {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts the counterpart");
         let commands = child.stdin.take();
         let replies = BufReader::new(child.stdout.take().expect("piped"));
-        Peer { child, commands, replies, users }
-    }
-
-    /// Begins as initiator towards `sip/fe01.contoso.test`. `form` is `datagram`, `connection`, or `unsigned` (connection
-    /// oriented without signatures, so without key exchange).
-    pub(crate) fn initiate(&mut self, form: &str) -> Step {
-        self.step(&format!("initiate {form} sip@fe01.contoso.test"))
-    }
-
-    /// Begins as acceptor: `datagram` or `connection`.
-    pub(crate) fn accept(&mut self, form: &str) -> Step {
-        self.step(&format!("accept {form}"))
+        Peer { child, commands, replies }
     }
 
     /// Hands over a token.
@@ -109,18 +78,14 @@ impl Peer {
         reply == "good"
     }
 
-    /// The session key it arrived at.
-    pub(crate) fn session_key(&mut self) -> [u8; 16] {
-        self.bytes("key", "key").try_into().expect("16 bytes")
-    }
-
-    /// The user it accepted, `DOMAIN\user`.
+    /// The user it accepted.
     pub(crate) fn user(&mut self) -> String {
         let name = self.bytes("user", "user");
         String::from_utf8(name).expect("UTF-8").trim_end_matches('\0').to_owned()
     }
 
-    fn step(&mut self, command: &str) -> Step {
+    /// A command that is answered by a step of the handshake.
+    pub(crate) fn step(&mut self, command: &str) -> Step {
         let reply = self.command(command);
         match reply.split_once(' ') {
             Some(("continue", token)) => Step::Continue(bytes(token)),
@@ -130,7 +95,8 @@ impl Peer {
         }
     }
 
-    fn bytes(&mut self, word: &str, command: &str) -> Vec<u8> {
+    /// A command that is answered by a word and bytes.
+    pub(crate) fn bytes(&mut self, word: &str, command: &str) -> Vec<u8> {
         let reply = self.command(command);
         match reply.split_once(' ') {
             Some((first, rest)) if first == word => bytes(rest),
@@ -151,23 +117,19 @@ impl Drop for Peer {
     fn drop(&mut self) {
         drop(self.commands.take());
         let _ = self.child.wait();
-        let _ = fs::remove_file(&self.users);
     }
 }
 
-/// Compiles the program, once for all tests.
-fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let counterpart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/counterparts/ntlm");
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gss_ntlmssp_peer");
-        let build = Command::new("sh").arg(counterpart.join("build.sh")).arg(&program).status().expect("runs sh");
-        assert!(build.success(), "install gcc, libkrb5-dev and gss-ntlmssp: {build}");
-        program
-    })
+/// Compiles the counterpart in a folder of `tests/counterparts`; who calls it keeps the path.
+pub(crate) fn build(folder: &str, packages: &str) -> PathBuf {
+    let folder_of_it = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/counterparts").join(folder);
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{folder}_peer"));
+    let build = Command::new("sh").arg(folder_of_it.join("build.sh")).arg(&program).status().expect("runs sh");
+    assert!(build.success(), "install {packages}: {build}");
+    program
 }
 
-fn digits(bytes: &[u8]) -> String {
+pub(crate) fn digits(bytes: &[u8]) -> String {
     if bytes.is_empty() { "-".to_owned() } else { hex::encode(bytes) }
 }
 
