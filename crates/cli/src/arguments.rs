@@ -79,6 +79,22 @@ pub(crate) struct Signin {
     /// Mechanism
     #[arg(long, value_enum, default_value_t = Auth::Auto)]
     pub(crate) auth: Auth,
+    /// Log on with the Kerberos tickets there are (of kinit; KRB5CCNAME names another cache), and ask for no password
+    #[arg(long, conflicts_with_all = ["password_file", "no_password"])]
+    pub(crate) sso: bool,
+    /// Ask this KDC instead of those of krb5.conf and the DNS (repeatable)
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(crate) kdc: Vec<String>,
+    /// Kerberos realm of the user [default: that of the tickets, the logon name, krb5.conf or the address]
+    #[arg(long, value_name = "REALM")]
+    pub(crate) realm: Option<String>,
+    /// Folder in which certificates of users are kept, one file each, readable by you alone
+    /// [default: signpost/certificates in the folder for programs' state]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) certificates: Option<PathBuf>,
+    /// Use and keep no certificate
+    #[arg(long, conflicts_with = "certificates")]
+    pub(crate) no_certificates: bool,
     /// Look for servers inside, outside, or both
     #[arg(long, value_enum, default_value_t = View::Auto)]
     pub(crate) view: View,
@@ -151,8 +167,12 @@ pub(crate) struct Ladder {
 pub(crate) enum Auth {
     /// The best that both sides can
     Auto,
+    /// Kerberos, with the password or a ticket
+    Kerberos,
     /// NTLM
     Ntlm,
+    /// TLS-DSK, with the user's certificate; one is asked for when there is none
+    TlsDsk,
 }
 
 /// Views, as typed.

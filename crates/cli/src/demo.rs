@@ -19,8 +19,10 @@ use signin::name::AccountName;
 use signin::provision::client::Appearance;
 use signin::report::SignInReport;
 use signin::secret::Password;
+use signin::tickets::{Source, Tickets};
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One sign-in of the demo.
@@ -106,10 +108,12 @@ impl Scene {
             aor,
             log_on: Some(LogOn {
                 account: AccountName::parse(&user.login),
-                password: Password::new(user.password.clone()),
+                password: Some(Password::new(user.password.clone())),
+                tickets: Some(Arc::new(Tickets::new(Source { realm: Some(ready.realm.clone()), ..Source::default() }))),
                 workstation: "DEMO".to_owned(),
             }),
             choice: Choice::Auto,
+            keyring: None,
             user_agent: user_agent(),
             discovery: Ask { manual: self.server.map(manual).into_iter().collect(), ..Ask::default() },
             connect: ConnectLimits::default(),

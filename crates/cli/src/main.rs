@@ -7,6 +7,8 @@ mod arguments;
 mod attempt;
 mod cache;
 mod demo;
+mod keyring;
+mod krb5_conf;
 mod lab;
 mod ladder;
 mod show;

@@ -3,10 +3,13 @@
 use crate::arguments::{Auth, Signin, View, name_server};
 use crate::attempt::{Attempt, user_agent};
 use crate::cache;
+use crate::keyring::Files;
+use crate::krb5_conf::Krb5Conf;
 use lab::ready::Ready;
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use net::client::Config;
 use signin::authenticate::client::Choice;
+use signin::authenticate::keyring::Keyring;
 use signin::authenticate::message::Scheme;
 use signin::client::SignIn;
 use signin::connect::client::{Limits as ConnectLimits, Proxy};
@@ -17,7 +20,9 @@ use signin::name::{AccountName, Aor};
 use signin::provision::client::Appearance;
 use signin::register::endpoint::Epid;
 use signin::secret::Password;
+use signin::tickets::{Source, TicketCache, Tickets};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Environment variable with the password.
@@ -30,7 +35,7 @@ pub(crate) fn of(typed: &Signin) -> Result<Attempt> {
             format!("`{}` is not a sign-in address; write it like alice@contoso.com", typed.address)
         })?;
     let ready = typed.lab.as_deref().map(read_ready).transpose()?;
-    let log_on = log_on(typed, &aor)?;
+    let log_on = log_on(typed, &aor, ready.as_ref())?;
     let limits = limits(typed)?;
     let ask = Ask {
         trusted: typed
@@ -50,6 +55,7 @@ pub(crate) fn of(typed: &Signin) -> Result<Attempt> {
         aor,
         log_on,
         choice: choice(typed.auth),
+        keyring: keyring(typed, ready.as_ref())?,
         user_agent: user_agent(),
         discovery: ask,
         connect: ConnectLimits { tcp: limits.web.tcp, tls: limits.web.tls },
@@ -63,7 +69,9 @@ pub(crate) fn of(typed: &Signin) -> Result<Attempt> {
 fn choice(auth: Auth) -> Choice {
     match auth {
         Auth::Auto => Choice::Auto,
+        Auth::Kerberos => Choice::Only(Scheme::Kerberos),
         Auth::Ntlm => Choice::Only(Scheme::Ntlm),
+        Auth::TlsDsk => Choice::Only(Scheme::TlsDsk),
     }
 }
 
@@ -86,7 +94,10 @@ pub(crate) fn read_ready(file: &Path) -> Result<Ready> {
 }
 
 fn sockets(typed: &Signin, ready: Option<&Ready>) -> Result<Config> {
-    let mut config = Config { ca_files: typed.ca.clone(), key_log: typed.key_log.clone(), ..Config::default() };
+    let wants_key = typed.auth == Auth::TlsDsk;
+    let prepare_key = wants_key.then_some(signin::authenticate::keyring::KEY_BITS);
+    let mut config =
+        Config { prepare_key, ca_files: typed.ca.clone(), key_log: typed.key_log.clone(), ..Config::default() };
     if let Some(ready) = ready {
         config.dns = Some(match typed.view {
             View::External => ready.dns.external,
@@ -104,11 +115,17 @@ fn sockets(typed: &Signin, ready: Option<&Ready>) -> Result<Config> {
     Ok(config)
 }
 
-fn log_on(typed: &Signin, aor: &Aor) -> Result<Option<LogOn>> {
+fn log_on(typed: &Signin, aor: &Aor, ready: Option<&Ready>) -> Result<Option<LogOn>> {
     if typed.no_password {
         return Ok(None);
     }
     let account = AccountName::parse(typed.user.as_deref().unwrap_or(aor.as_str()));
+    let password = if typed.sso { None } else { Some(password(typed, &account)?) };
+    let tickets = Some(Arc::new(Tickets::new(ticket_source(typed, ready)?)));
+    Ok(Some(LogOn { account, password, tickets, workstation: workstation() }))
+}
+
+fn password(typed: &Signin, account: &AccountName) -> Result<Password> {
     let password = match (&typed.password_file, std::env::var(PASSWORD_VARIABLE)) {
         (Some(file), _) => {
             let text = std::fs::read_to_string(file)
@@ -118,10 +135,70 @@ fn log_on(typed: &Signin, aor: &Aor) -> Result<Option<LogOn>> {
         }
         (None, Ok(text)) => text,
         (None, Err(_)) => rpassword::prompt_password(format!("Password of {account}: ")).into_diagnostic().wrap_err(
-            "no password: there is no terminal to ask at; use --password-file, SIGNPOST_PASSWORD or --no-password",
+            "no password: there is no terminal to ask at; use --password-file, SIGNPOST_PASSWORD, --sso or --no-password",
         )?,
     };
-    Ok(Some(LogOn { account, password: Password::new(password), workstation: workstation() }))
+    Ok(Password::new(password))
+}
+
+/// Where tickets come from: what was typed, else the lab, else this machine's configuration; else the DNS is asked.
+fn ticket_source(typed: &Signin, ready: Option<&Ready>) -> Result<Source> {
+    let machine = Krb5Conf::of_this_machine();
+    let mut source = Source { realm: typed.realm.clone(), ..Source::default() };
+    if let Some(ready) = ready {
+        source.realm.get_or_insert_with(|| ready.realm.clone());
+    }
+    source.kdcs = match typed.kdc.iter().map(|text| text.parse()).collect::<Result<Vec<_>, String>>() {
+        Ok(kdcs) => kdcs,
+        Err(why) => return Err(miette!("--kdc {why}")),
+    };
+    if source.kdcs.is_empty() && ready.is_none() {
+        let realm = source.realm.as_ref().or(machine.default_realm.as_ref());
+        source.kdcs = realm.map(|realm| machine.kdcs_of(realm)).unwrap_or_default();
+    }
+    if typed.sso {
+        source.cache = Some(ticket_cache()?);
+    }
+    Ok(source)
+}
+
+/// The user's ticket cache. Of the kinds of caches, the file is read; others are for the Kerberos libraries.
+fn ticket_cache() -> Result<TicketCache> {
+    let name = std::env::var("KRB5CCNAME").ok();
+    let path = match name.as_deref() {
+        None => format!("/tmp/krb5cc_{}", user_id()?),
+        Some(name) => match name.split_once(':') {
+            None => name.to_owned(),
+            Some(("FILE", path)) => path.to_owned(),
+            Some((kind, _)) => {
+                return Err(miette!(
+                    "--sso: the ticket cache is of kind {kind}; only files are read. Obtain tickets into one: \
+                     KRB5CCNAME=FILE:/tmp/tickets kinit, and the same variable for signpost"
+                ));
+            }
+        },
+    };
+    let bytes = std::fs::read(&path)
+        .into_diagnostic()
+        .wrap_err_with(|| format!("--sso: the ticket cache {path} cannot be read; obtain a ticket first (kinit)"))?;
+    TicketCache::parse(&bytes).map_err(|error| miette!("--sso: {path}: {error}"))
+}
+
+/// Of this process; it names the default ticket cache.
+fn user_id() -> Result<u32> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata("/proc/self").into_diagnostic()?.uid())
+}
+
+/// A lab's certificates lie beside its CA: they are good there only.
+fn keyring(typed: &Signin, ready: Option<&Ready>) -> Result<Option<Arc<dyn Keyring>>> {
+    if typed.no_certificates {
+        return Ok(None);
+    }
+    let of_lab = || Some(ready?.ca.parent()?.join("certificates"));
+    let folder = typed.certificates.clone().or_else(of_lab).or_else(Files::usual_folder);
+    let Some(folder) = folder else { return Ok(None) };
+    Ok(Some(Arc::new(Files::open(folder)?)))
 }
 
 fn workstation() -> String {

@@ -1,10 +1,12 @@
 //! The lab's certification authority: one root, and a certificate for each server with the names it is reached by.
 
 use crate::LabError;
+use mechanism::user_certificate::{UserCertificateAuthority, new_key};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use signin::service::Surroundings;
 use std::path::Path;
 use time::{Duration, OffsetDateTime};
 
@@ -76,4 +78,48 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())
+}
+
+/// What TLS-DSK needs: who issues the users' certificates, and the certificate of the inner handshakes. Its keys are RSA,
+/// and take a tenth of a second each to make; a kept lab keeps them.
+pub(crate) struct InnerAuthority {
+    pub(crate) users: UserCertificateAuthority,
+    /// DER, and its key as PKCS#8.
+    pub(crate) server: (Vec<u8>, Vec<u8>),
+}
+
+/// How long the authority of the users' certificates lasts.
+const USERS_AUTHORITY_LIFETIME: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 86_400);
+
+impl InnerAuthority {
+    /// The authority kept in `dir`, or a new one put there.
+    pub(crate) fn open(dir: &Path, surroundings: &dyn Surroundings) -> Result<InnerAuthority, LabError> {
+        let key = kept(&dir.join("users-ca.key"), || Ok(new_key(2048).map_err(setup)?.to_vec()))?;
+        let certificate = kept(&dir.join("users-ca.der"), || {
+            let mut serial = [0; 16];
+            surroundings.fill_random(&mut serial);
+            let now = surroundings.now().unix_seconds;
+            UserCertificateAuthority::certify(&key, serial, now, USERS_AUTHORITY_LIFETIME).map_err(setup)
+        })?;
+        let users = UserCertificateAuthority::new(&certificate, &key).map_err(setup)?;
+        // Clients encrypt to this key and look at nothing else of the certificate, so the authority's own will do.
+        Ok(InnerAuthority { users, server: (certificate, key) })
+    }
+}
+
+fn setup(error: impl std::fmt::Display) -> LabError {
+    LabError::Setup(error.to_string())
+}
+
+/// The content of a file, made when it is not there; only its owner can read it.
+fn kept(path: &Path, make: impl FnOnce() -> Result<Vec<u8>, LabError>) -> Result<Vec<u8>, LabError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    if path.exists() {
+        return Ok(std::fs::read(path)?);
+    }
+    let bytes = make()?;
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(&bytes)?;
+    Ok(bytes)
 }

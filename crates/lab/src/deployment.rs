@@ -1,17 +1,21 @@
 //! Starts every server of the plan, in one process and on loopback only.
 
 use crate::LabError;
-use crate::authority::Authority;
+use crate::authority::{Authority, InnerAuthority};
 use crate::people::{self, PEOPLE};
 use crate::plan::{DOMAIN, Host, Kind, Plan, Published};
 use crate::ready::{Ready, ReadyHost, ReadyUser, SCHEMA, Views};
+use crate::realm::{self, Realm};
 use crate::zone;
 use hickory_server::Server;
 use hickory_server::zone_handler::Catalog;
+use mechanism::tls_dsk;
 use net::server::{HttpLimits, Identity, Serving, SipLimits, SystemSurroundings, Wires, listen, serve_http, serve_sip};
-use signin::authenticate::offer::Offer;
+use signin::authenticate::certificate::judge::Judge;
+use signin::authenticate::certificate::published::PublishedCertificates;
+use signin::authenticate::offer::{Offer, TlsDsk};
 use signin::authenticate::server::Settings as AuthSettings;
-use signin::authenticate::verifier::NtlmVerifier;
+use signin::authenticate::verifier::{KerberosVerifier, NtlmVerifier};
 use signin::directory::Directory;
 use signin::discover::AccessLocation;
 use signin::discover::server::{Backing, Site, WebServices};
@@ -56,6 +60,7 @@ pub struct Lab {
     store: Arc<Store>,
     liveness: Liveness,
     listeners: BTreeMap<SocketAddr, Serving>,
+    _realm: Realm,
     _dns: Vec<Server<Catalog>>,
     _scratch: Option<tempfile::TempDir>,
 }
@@ -68,6 +73,9 @@ struct Common {
     surroundings: Arc<dyn Surroundings>,
     directory: Arc<dyn Directory>,
     verifier: Arc<dyn NtlmVerifier>,
+    kerberos: Arc<KerberosVerifier>,
+    handshakes: Arc<tls_dsk::Server>,
+    judge: Arc<Judge>,
     tickets: Arc<TicketAuthority>,
     live: Arc<Live>,
     liveness: Liveness,
@@ -114,13 +122,16 @@ impl Lab {
             zone::serve(plan.dns_external, &config.published.select(plan.outside())).await?,
         ];
         let store = Arc::new(open_store(folder).await?);
-        let common = Common::new(plan, folder, &store)?;
+        let surroundings: Arc<dyn Surroundings> = Arc::new(SystemSurroundings::new());
+        let realm = Realm::start(&plan, folder, &surroundings)?;
+        let common = Common::new(plan, folder, &store, &surroundings, &realm).await?;
         let mut lab = Lab {
-            ready: common.ready(folder),
+            ready: common.ready(folder, &realm),
             front_ends: Vec::new(),
             store,
             liveness: common.liveness.clone(),
             listeners: BTreeMap::new(),
+            _realm: realm,
             _dns: dns,
             _scratch: scratch,
         };
@@ -187,7 +198,7 @@ impl Lab {
             neighbours: common.neighbours.clone(),
             journal: Arc::new(Log),
         };
-        let offers = vec![Offer::Ntlm(common.verifier.clone())];
+        let offers = common.offers(host);
         let mut authentication = AuthSettings::new(host.fqdn, DOMAIN, offers);
         authentication.netbios_domain = NETBIOS.to_owned();
         let settings = Settings { external, ..Settings::default() };
@@ -239,23 +250,59 @@ impl Journal for Log {
 }
 
 impl Common {
-    fn new(plan: Plan, folder: &Path, store: &Arc<Store>) -> Result<Common, LabError> {
-        let surroundings: Arc<dyn Surroundings> = Arc::new(SystemSurroundings::new());
+    async fn new(
+        plan: Plan,
+        folder: &Path,
+        store: &Arc<Store>,
+        surroundings: &Arc<dyn Surroundings>,
+        realm: &Realm,
+    ) -> Result<Common, LabError> {
         let mut key = [0; 32];
         surroundings.fill_random(&mut key);
         let verifier = OwnDirectoryVerifier::new(store.clone(), surroundings.clone(), Throttle::default());
+        let inner = {
+            let (folder, surroundings) = (folder.to_owned(), surroundings.clone());
+            let opened = tokio::task::spawn_blocking(move || InnerAuthority::open(&folder, &*surroundings)).await;
+            opened.map_err(|error| LabError::Setup(error.to_string()))??
+        };
+        let (certificate, key_of_inner) = inner.server;
+        let handshakes = tls_dsk::Server::new(&[certificate], &key_of_inner, tls_dsk::Policy::default())
+            .map_err(|error| LabError::Setup(error.to_string()))?;
+        let published: Arc<dyn PublishedCertificates> = store.clone();
+        let judge = Judge::new(Arc::new(inner.users), published, surroundings.clone());
         Ok(Common {
             topology: Arc::new(plan.topology()),
             authority: Authority::open(folder)?,
             plan,
-            surroundings,
+            surroundings: surroundings.clone(),
             directory: store.clone(),
             verifier: Arc::new(verifier),
+            kerberos: realm.verifier.clone(),
+            handshakes: Arc::new(handshakes),
+            judge: Arc::new(judge),
             tickets: Arc::new(TicketAuthority::new(&key)),
             live: Live::new(),
             liveness: Liveness::default(),
             neighbours: Neighbours::default(),
         })
+    }
+
+    /// What a SIP server offers: everything inside, and outside everything but Kerberos, for there is no KDC to ask.
+    fn offers(&self, host: &Host) -> Vec<Offer> {
+        let web = match host.kind {
+            Kind::Edge => self.topology.external_web.clone(),
+            Kind::FrontEnd { pool } => self.topology.pool(pool).map(|pool| pool.web.clone()),
+            _ => self.topology.pools.first().map(|pool| pool.web.clone()),
+        };
+        let certificates = web.map(|web| {
+            Offer::TlsDsk(TlsDsk {
+                handshakes: self.handshakes.clone(),
+                sts_uri: format!("https://{web}:443/CertProv/CertProvisioningService.svc"),
+                verifier: self.judge.clone(),
+            })
+        });
+        let tickets = (host.kind != Kind::Edge).then(|| Offer::Kerberos(self.kerberos.clone()));
+        certificates.into_iter().chain(tickets).chain([Offer::Ntlm(self.verifier.clone())]).collect()
     }
 
     fn identity(&self, host: &Host) -> Result<Identity, LabError> {
@@ -267,7 +314,8 @@ impl Common {
         Backing {
             topology: self.topology.clone(),
             directory: self.directory.clone(),
-            verifier: self.verifier.clone(),
+            ntlm: Some(self.verifier.clone()),
+            kerberos: Some(self.kerberos.clone()),
             authority: self.tickets.clone(),
             surroundings: self.surroundings.clone(),
             netbios_domain: NETBIOS.to_owned(),
@@ -275,7 +323,7 @@ impl Common {
         }
     }
 
-    fn ready(&self, folder: &Path) -> Ready {
+    fn ready(&self, folder: &Path, realm: &Realm) -> Ready {
         let host = |host: &Host| {
             let (role, pool, sip, https) = match host.kind {
                 Kind::Director => ("director", None, Some(5061), None),
@@ -302,11 +350,11 @@ impl Common {
         Ready {
             schema: SCHEMA,
             sip_domain: DOMAIN.to_owned(),
-            realm: DOMAIN.to_ascii_uppercase(),
+            realm: realm::name(),
             ca: folder.join("ca.pem"),
-            krb5_conf: None,
+            krb5_conf: Some(realm.krb5_conf.clone()),
             dns: Views { internal: self.plan.dns_internal, external: self.plan.dns_external },
-            kdc: None,
+            kdc: Some(self.plan.kdc()),
             port_offset: self.plan.port_offset,
             hosts: self.plan.hosts.iter().map(host).collect(),
             users: PEOPLE.iter().map(user).collect(),

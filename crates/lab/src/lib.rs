@@ -15,6 +15,7 @@ mod deployment;
 mod people;
 mod plan;
 pub mod ready;
+mod realm;
 mod zone;
 
 pub use deployment::{Lab, LabConfig, STORE_FILE};

@@ -9,6 +9,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 /// The SIP domain of the lab.
 pub const DOMAIN: &str = "contoso.test";
 
+/// The domain controller, of which the lab has the KDC only.
+pub(crate) const KDC: &str = "dc.contoso.test";
+
 /// One server of the lab.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Host {
@@ -31,6 +34,7 @@ pub(crate) enum Kind {
 pub(crate) struct Plan {
     pub(crate) dns_internal: SocketAddr,
     pub(crate) dns_external: SocketAddr,
+    pub(crate) kdc: Ipv4Addr,
     pub(crate) hosts: Vec<Host>,
     pub(crate) port_offset: u16,
 }
@@ -46,6 +50,7 @@ impl Plan {
         Plan {
             dns_internal: SocketAddr::from((at(0), 53 + port_offset)),
             dns_external: SocketAddr::from((at(1), 53 + port_offset)),
+            kdc: at(10),
             hosts: vec![
                 host(2, "dir.contoso.test", Kind::Director),
                 host(3, "fe01.contoso.test", Kind::FrontEnd { pool: POOL1 }),
@@ -82,6 +87,11 @@ impl Plan {
         }
     }
 
+    /// Where the KDC really listens.
+    pub(crate) fn kdc(&self) -> SocketAddr {
+        SocketAddr::from((self.kdc, 88 + self.port_offset))
+    }
+
     /// Where a server really listens for a standard port.
     pub(crate) fn listen(&self, host: &Host, port: u16) -> SocketAddr {
         SocketAddr::from((host.address, port + self.port_offset))
@@ -108,6 +118,10 @@ impl Plan {
             .filter(|host| !matches!(host.kind, Kind::Edge | Kind::ExternalWeb))
             .map(|host| ZoneRecord::Address(host.fqdn.to_owned(), host.address))
             .collect();
+        records.push(ZoneRecord::Address(KDC.to_owned(), self.kdc));
+        for owner in ["_kerberos._tcp.contoso.test", "_kerberos._udp.contoso.test"] {
+            records.push(ZoneRecord::Service(owner.to_owned(), 88, KDC.to_owned()));
+        }
         for host in &self.hosts {
             match host.kind {
                 Kind::FrontEnd { pool } => records.push(ZoneRecord::Address(pool.to_owned(), host.address)),
@@ -172,7 +186,7 @@ impl Published {
         let wanted = |record: &ZoneRecord| {
             let owner = record.owner();
             let autodiscover = owner.starts_with("lyncdiscover");
-            let service = matches!(record, ZoneRecord::Service(..));
+            let service = matches!(record, ZoneRecord::Service(owner, ..) if owner.starts_with("_sip"));
             let host_name = ["sipinternal.", "sip.", "sipexternal."].iter().any(|name| owner.starts_with(name));
             match self {
                 Published::Everything => true,

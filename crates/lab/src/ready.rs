@@ -14,15 +14,15 @@ pub struct Ready {
     pub schema: u32,
     /// `contoso.test`.
     pub sip_domain: String,
-    /// Kerberos realm; no KDC serves it yet.
+    /// Kerberos realm.
     pub realm: String,
     /// The root certificate, PEM.
     pub ca: PathBuf,
-    /// Kerberos configuration; `None` while there is no KDC.
+    /// Kerberos configuration for `kinit` and other tools.
     pub krb5_conf: Option<PathBuf>,
     /// Name servers.
     pub dns: Views,
-    /// KDC; `None` while there is none.
+    /// KDC, over UDP and TCP.
     pub kdc: Option<SocketAddr>,
     /// What is added to every standard port; 0 with standard ports.
     pub port_offset: u16,

@@ -166,8 +166,9 @@ impl Endpoint {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         let entropy = Entropy { client_challenge: [3; 8], session_key: [4; 16] };
         let logging_on = log_on("CONTOSO\\bob", "Bob-in-the-lab-2");
+        let password = logging_on.password.as_ref().expect("a password");
         let (mut association, answer) =
-            last_leg(SERVER, token, &logging_on, &entropy, now as i64).expect("it can be answered");
+            last_leg(SERVER, token, &logging_on, password, &entropy, now as i64).expect("it can be answered");
         let mut draft = self.draft();
         association.sign_as_client(&mut draft, 5, Some(answer)).expect("it can be signed");
         self.association = Some(association);

@@ -12,10 +12,12 @@
 //! that are refused end the sign-in, because the next server would refuse them too, and accounts lock.
 
 use crate::authenticate::client::Choice;
+use crate::authenticate::keyring::Keyring;
 use crate::connect::client::{self as connect, Hop, Proxy};
 use crate::discover::AccessLocation;
 use crate::discover::client::{Ask, Cached, Candidate, Discovery};
 use crate::discover::finding::Finding;
+use crate::http::Web;
 use crate::io::Io;
 use crate::link::Link;
 use crate::log_on::LogOn;
@@ -30,6 +32,7 @@ use crate::session::Session;
 use sip::Message;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Redirects followed in one sign-in.
@@ -44,6 +47,8 @@ pub struct SignIn {
     pub log_on: Option<LogOn>,
     /// Which mechanism.
     pub choice: Choice,
+    /// Where certificates of the user are kept; `None`: none is used, and none is asked for.
+    pub keyring: Option<Arc<dyn Keyring>>,
     /// This device, stable over sign-ins.
     pub epid: Epid,
     /// `User-Agent`.
@@ -199,7 +204,7 @@ impl SignIn {
             let step = if from.is_some() { Step::Redirection } else { Step::Connectivity };
             let (place, link) = self.open_one(io, discovery, &choices, &mut visited, step).await?;
             let server = place.host.clone();
-            match self.authenticate(link, &server, &registration).await? {
+            match self.authenticate(link, discovery.web(), &server, &registration).await? {
                 Answer::Registered(registered) => {
                     if from.is_some() {
                         io.tell(Event::Evidence(
@@ -317,12 +322,13 @@ impl SignIn {
     async fn authenticate<'a>(
         &self,
         mut link: Link<'a>,
+        web: &Web,
         server: &str,
         registration: &Registration,
     ) -> Result<Answer<'a>, Failed> {
         let io = link.io();
         io.tell(Event::Began(Step::Authentication));
-        let Ended { answer, mechanism, cseq } = Round::new(self, server, registration).run(&mut link).await?;
+        let Ended { answer, mechanism, cseq } = Round::new(self, web, server, registration).run(&mut link).await?;
         io.tell(Event::Ended(Step::Authentication, StepResult::Pass));
         self.final_answer(link, server, registration, &mechanism, cseq, &answer)
     }

@@ -2,11 +2,13 @@
 //!
 //! One [`Web`] serves one sign-in. It resolves, connects to each address in turn, secures and judges what it meets, and
 //! keeps connections for the next request to the same place. Redirects are not followed: Autodiscover has its own, which
-//! are documents, and a 3xx is told to the caller as it is. NTLM, which authenticates a connection and not a request, is in
-//! [`ntlm`].
+//! are documents, and a 3xx is told to the caller as it is. Logging on is in [`negotiate`] (Kerberos) and [`ntlm`], which
+//! authenticates a connection and not a request; the server's half of both is in [`gate`].
 //!
 //! Absent: cookies, compression, pipelining, HTTP/2 (NTLM could not be bound to a connection in it).
 
+pub mod gate;
+pub mod negotiate;
 pub mod ntlm;
 
 #[cfg(test)]
@@ -17,6 +19,9 @@ use crate::log_on::LogOn;
 use crate::connect::{Attempt, ConnectFailure, Fault, Peer, Proxy, judge};
 use crate::io::{ConnId, DnsAnswer, HttpError, HttpRequest, HttpResponse, Io, RecordKind, StreamError, Target};
 use crate::report::{Certainty, Verdict};
+use crate::tickets::TicketFailure;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -157,6 +162,14 @@ pub enum Failure {
         /// What happened.
         error: ntlm::NtlmError,
     },
+    /// There is no ticket, and asking further with the same password would be wrong.
+    #[error("{origin}: {failure}")]
+    Tickets {
+        /// Whom it was for.
+        origin: Origin,
+        /// What the KDC says.
+        failure: TicketFailure,
+    },
     /// The time for all of it is over.
     #[error("{0}: no time left")]
     OutOfTime(Origin),
@@ -166,6 +179,9 @@ impl Failure {
     /// Catalogue id, sentence and remedy.
     pub fn verdict(&self) -> Verdict {
         if let Failure::Connect(failure) = self {
+            return failure.verdict();
+        }
+        if let Failure::Tickets { failure, .. } = self {
             return failure.verdict();
         }
         let (id, certainty, fix) = self.blame();
@@ -189,6 +205,7 @@ impl Failure {
                 ),
             },
             Failure::Connect(_) => ("tcp-filtered", Consistent, "see what the connection says"),
+            Failure::Tickets { .. } => ("krb-no-tgt", Consistent, "see what the KDC says"),
             Failure::Exchange { error, .. } => match error {
                 HttpError::Stream(StreamError::Timeout) => {
                     ("tcp-silent", Consistent, "look at the service behind the port")
@@ -274,9 +291,20 @@ impl Web {
         Ok(response)
     }
 
-    /// One request and its answer, logged on with NTLM when the server asks for it.
+    /// One request and its answer, logged on when the server asks for it: with Kerberos when it offers that and there is a
+    /// ticket to be had, else with NTLM.
     pub async fn fetch_as(&self, io: &dyn Io, request: &Request, log_on: &LogOn) -> Result<HttpResponse, Failure> {
-        ntlm::fetch(self, io, request, log_on).await
+        let first = self.fetch(io, request).await?;
+        if first.status != 401 {
+            return Ok(first);
+        }
+        let offered: Vec<&str> = first.all("www-authenticate").map(scheme_of).collect();
+        if offered.iter().any(|scheme| scheme.eq_ignore_ascii_case("Negotiate"))
+            && let Some(answer) = negotiate::fetch(self, io, request, log_on).await?
+        {
+            return Ok(answer);
+        }
+        ntlm::fetch(self, io, request, log_on, &offered).await
     }
 
     /// Closes what requests left behind that were given up. Nothing may be under way.
@@ -423,4 +451,21 @@ impl Web {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Largest token read, in bytes of base64. Tickets of users with many groups have some 12 KiB, NTLM messages below 1 KiB.
+const MAX_TOKEN: usize = 64 * 1024;
+
+fn scheme_of(challenge: &str) -> &str {
+    challenge.split([' ', ',']).next().unwrap_or_default()
+}
+
+/// The token behind the name of a scheme, when the value is of that scheme and has one.
+fn token_of(scheme: &str, value: &str) -> Option<Vec<u8>> {
+    let (found, token) = value.trim().split_once(' ')?;
+    let token = token.trim();
+    if !found.eq_ignore_ascii_case(scheme) || token.is_empty() || token.len() > MAX_TOKEN {
+        return None;
+    }
+    STANDARD.decode(token).ok()
 }

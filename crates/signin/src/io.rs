@@ -101,6 +101,11 @@ pub enum Operation {
         /// Which.
         conn: ConnId,
     },
+    /// Make an RSA key. Answered by [`Outcome::NewKey`].
+    NewKey {
+        /// Length of its modulus, in bits.
+        bits: u32,
+    },
     /// Let time pass. Answered by [`Outcome::Done`].
     Wait {
         /// How long.
@@ -123,8 +128,25 @@ pub enum Outcome {
     Received(Result<Bytes, StreamError>),
     /// Of [`Operation::Exchange`].
     Answered(Result<HttpResponse, HttpError>),
+    /// Of [`Operation::NewKey`].
+    NewKey(Result<PrivateKey, String>),
     /// Of the others.
     Done,
+}
+
+/// An RSA key: PKCS#8, DER. It prints nothing, is wiped when dropped, and no record has it; so a sign-in that needed a new
+/// key can be read back, but not run again.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivateKey {
+    /// The key itself.
+    #[serde(skip)]
+    pub pkcs8: zeroize::Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PrivateKey(…)")
+    }
 }
 
 /// Received bytes, written in a record as text where they are text.
@@ -401,6 +423,14 @@ impl dyn Io + '_ {
         match self.perform(Operation::Send { conn, bytes }).await {
             Outcome::Sent(result) => result,
             other => mismatch("Send", &other),
+        }
+    }
+
+    /// Makes an RSA key of so many bits. The error is in words.
+    pub async fn new_key(&self, bits: u32) -> Result<PrivateKey, String> {
+        match self.perform(Operation::NewKey { bits }).await {
+            Outcome::NewKey(result) => result,
+            other => mismatch("NewKey", &other),
         }
     }
 

@@ -31,6 +31,7 @@ pub mod secret;
 pub mod server;
 pub mod service;
 pub mod session;
+pub mod tickets;
 pub mod topology;
 pub mod web_ticket;
 pub mod xml;

@@ -11,17 +11,25 @@ pub struct Diagnostics {
     pub reason: String,
     /// May be told to peers that are unauthenticated or outside: sent as `ms-diagnostics-public` too.
     pub public: bool,
+    /// Id of the failure catalogue, when one id stands for several causes: a parameter of our own, `cause`.
+    pub cause: Option<&'static str>,
 }
 
 impl Diagnostics {
     /// For peers inside the enterprise only.
     pub fn internal(id: u32, reason: impl Into<String>) -> Diagnostics {
-        Diagnostics { id, reason: reason.into(), public: false }
+        Diagnostics { id, reason: reason.into(), public: false, cause: None }
     }
 
     /// For everybody.
     pub fn public(id: u32, reason: impl Into<String>) -> Diagnostics {
-        Diagnostics { id, reason: reason.into(), public: true }
+        Diagnostics { id, reason: reason.into(), public: true, cause: None }
+    }
+
+    /// Names the cause.
+    #[must_use]
+    pub fn caused_by(self, cause: &'static str) -> Diagnostics {
+        Diagnostics { cause: Some(cause), ..self }
     }
 
     /// The header value; `source` is left out of the public form.
@@ -31,18 +39,41 @@ impl Diagnostics {
         if let Some(source) = source {
             let _ = write!(value, ";source=\"{}\"", quoted(source));
         }
+        if let Some(cause) = self.cause {
+            let _ = write!(value, ";cause=\"{cause}\"");
+        }
         value
     }
 }
 
-/// Error id and reason of a response: of `ms-diagnostics`, else of its public twin. Either may be missing or unreadable.
+/// What a response says of its cause: of `ms-diagnostics`, else of its public twin. Each may be missing or unreadable.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Error id.
+    pub id: Option<u32>,
+    /// Reason in words.
+    pub reason: Option<String>,
+    /// Id of the failure catalogue; only servers like ours tell it.
+    pub cause: Option<String>,
+}
+
+impl Told {
+    /// Reads it.
+    pub fn by(message: &sip::Message<'_>) -> Told {
+        let Some(value) = message.named("ms-diagnostics").or_else(|| message.named("ms-diagnostics-public")) else {
+            return Told::default();
+        };
+        let (id, params) = value.find(';').map_or((value, ""), |at| value.split_at(at));
+        let params = sip::Params::after(params);
+        let text = |name: &str| params.as_ref().and_then(|p| p.get(name)).map(str::to_owned);
+        Told { id: id.trim().parse().ok(), reason: text("reason"), cause: text("cause") }
+    }
+}
+
+/// Error id and reason of a response.
 pub fn diagnostics(message: &sip::Message<'_>) -> (Option<u32>, Option<String>) {
-    let Some(value) = message.named("ms-diagnostics").or_else(|| message.named("ms-diagnostics-public")) else {
-        return (None, None);
-    };
-    let (id, params) = value.find(';').map_or((value, ""), |at| value.split_at(at));
-    let reason = sip::Params::after(params).and_then(|p| p.get("reason")).map(str::to_owned);
-    (id.trim().parse().ok(), reason)
+    let told = Told::by(message);
+    (told.id, told.reason)
 }
 
 /// An answer to one request.

@@ -9,21 +9,31 @@
 //! A way that was refused is not gone again. When what was refused is the password, no other way is: it would be the same
 //! password, and accounts lock.
 
-use crate::authenticate::association::Association;
+use crate::authenticate::association::{Association, MessageKeys};
 use crate::authenticate::client::{AuthFailure, Means, Way, challenges, first_leg, last_leg, ways};
-use crate::authenticate::message::Challenge;
+use crate::authenticate::keyring::UserCertificate;
+use crate::authenticate::message::{Challenge, Credentials, Scheme, Version};
 use crate::client::{Failed, SignIn};
+use crate::http::Web;
 use crate::io::Io;
 use crate::link::{Key, Link, LinkError};
 use crate::log_on::LogOn;
+use crate::name::AccountName;
 use crate::register::client::{RegisterFailure, Registration};
 use crate::report::{Event, Registers, Step};
+use crate::secret::Password;
+use mechanism::kerberos::ApOptions;
 use mechanism::ntlm::Entropy;
+use mechanism::tls_dsk::{self, ClientStep};
 use sip::{Draft, Message};
+
+/// Flights of one inner handshake: real ones have two.
+const MAX_FLIGHTS: usize = 4;
 
 /// The REGISTERs with one server.
 pub(crate) struct Round<'r> {
     sign_in: &'r SignIn,
+    web: &'r Web,
     server: &'r str,
     registration: &'r Registration,
     cseq: u32,
@@ -57,8 +67,8 @@ enum Gone {
 
 impl<'r> Round<'r> {
     /// A round that has sent nothing yet.
-    pub(crate) fn new(sign_in: &'r SignIn, server: &'r str, registration: &'r Registration) -> Round<'r> {
-        Round { sign_in, server, registration, cseq: 0, reported: 0 }
+    pub(crate) fn new(sign_in: &'r SignIn, web: &'r Web, server: &'r str, registration: &'r Registration) -> Round<'r> {
+        Round { sign_in, web, server, registration, cseq: 0, reported: 0 }
     }
 
     /// To the final answer. Each way that was gone is told, with the REGISTERs it took.
@@ -95,7 +105,7 @@ impl<'r> Round<'r> {
         let Some(mut offered) = self.challenges_of(&first, link)? else { return Ok(first) };
         let names: Vec<&str> = offered.iter().map(|c| c.scheme.as_str()).collect();
         evidence(format!("{} offers {}", self.server, names.join(", ")));
-        let means = Means { password: self.sign_in.log_on.is_some() };
+        let means = self.means(io);
         let ways = ways(self.server, &offered, &self.sign_in.choice, &means).map_err(|f| refused(401, &f))?;
         let mut last = None;
         for (way, reason) in ways {
@@ -128,18 +138,125 @@ impl<'r> Round<'r> {
     async fn go(&mut self, link: &mut Link<'_>, way: Way, challenge: &Challenge) -> Result<Gone, Stopped> {
         match way {
             Way::Ntlm => self.ntlm(link, challenge).await,
+            Way::Kerberos => self.kerberos(link, challenge).await,
+            Way::StoredCertificate => self.stored_certificate(link, challenge).await,
+            Way::NewCertificate => Ok(self.no_password(challenge)),
         }
+    }
+
+    fn means(&self, io: &dyn Io) -> Means {
+        let log_on = self.sign_in.log_on.as_ref();
+        Means {
+            certificate: self.certificate_at_hand(io).is_some(),
+            tickets: log_on.is_some_and(|log_on| {
+                log_on.tickets.as_ref().is_some_and(|tickets| tickets.has_some() || log_on.password.is_some())
+            }),
+            password: log_on.is_some_and(|log_on| log_on.password.is_some()),
+            keyring: false,
+        }
+    }
+
+    fn certificate_at_hand(&self, io: &dyn Io) -> Option<UserCertificate> {
+        let certificate = self.sign_in.keyring.as_ref()?.load(&self.sign_in.aor)?;
+        certificate.usable_at(io.now().unix_seconds).then_some(certificate)
+    }
+
+    /// A ticket, and at once the REGISTER signed with it.
+    async fn kerberos(&mut self, link: &mut Link<'_>, challenge: &Challenge) -> Result<Gone, Stopped> {
+        let io = link.io();
+        let Some((log_on, tickets)) = self.sign_in.log_on.as_ref().and_then(|l| Some((l, l.tickets.as_ref()?))) else {
+            return Ok(self.no_password(challenge));
+        };
+        let (target, domain) = (challenge.target_name.clone(), self.sign_in.aor.domain());
+        let options = ApOptions { spnego: false };
+        let request = match tickets.request(io, log_on, domain.as_str(), &target, options).await {
+            Ok(request) => request,
+            Err(failure) => return Ok(Gone::never(AuthFailure::Ticket { target, failure })),
+        };
+        let (token, keys) = request.into_parts();
+        let keys = MessageKeys::Kerberos(Box::new(keys));
+        let draft = self.next_register(link);
+        self.finish(link, draft, association(challenge, None, keys), Some(token)).await
+    }
+
+    async fn stored_certificate(&mut self, link: &mut Link<'_>, challenge: &Challenge) -> Result<Gone, Stopped> {
+        let Some(certificate) = self.certificate_at_hand(link.io()) else { return Ok(self.no_password(challenge)) };
+        let gone = self.tls_dsk(link, challenge, &certificate).await?;
+        // What this server does not take, no server of the deployment does.
+        if let (Gone::Refused { .. }, Some(keyring)) = (&gone, &self.sign_in.keyring) {
+            keyring.forget(&self.sign_in.aor);
+        }
+        Ok(gone)
+    }
+
+    /// Two flights of ours in tokens, then the REGISTER that is only signed. `[MS-SIPAE]` §3.2.5.1.
+    async fn tls_dsk(
+        &mut self,
+        link: &mut Link<'_>,
+        challenge: &Challenge,
+        certificate: &UserCertificate,
+    ) -> Result<Gone, Stopped> {
+        let server = self.server.to_owned();
+        let failed =
+            |why: &dyn std::fmt::Display| AuthFailure::Handshake { server: server.clone(), why: why.to_string() };
+        let client = tls_dsk::Client::new(&certificate.certificate, &certificate.key, tls_dsk::Policy::default());
+        let begun = client.and_then(|client| client.begin());
+        let (mut handshake, mut flight) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return Ok(Gone::never(failed(&error))),
+        };
+        let mut opaque = None;
+        for _ in 0..MAX_FLIGHTS {
+            let mut draft = self.next_register(link);
+            draft.header(
+                "Authorization",
+                Credentials {
+                    scheme: challenge.scheme.clone(),
+                    realm: challenge.realm.clone(),
+                    target_name: challenge.target_name.clone(),
+                    version: challenge.version,
+                    opaque: opaque.clone(),
+                    gssapi_data: Some(flight),
+                    signature: None,
+                },
+            );
+            link.send_unsigned(draft).await.map_err(|e| self.no_answer(&e))?;
+            let answer = self.response(link).await?;
+            let Some(legs) = self.challenges_of(&answer, link)? else { return Ok(Gone::Answered(answer)) };
+            let leg = match legs.iter().find(|c| c.scheme == challenge.scheme && c.gssapi_data.is_some()) {
+                Some(leg) => leg.clone(),
+                // After our first flight it is the certificate that was looked at.
+                None if opaque.is_some() => {
+                    let failure = Box::new(self.refusal(&answer, challenge.scheme.clone(), None));
+                    return Ok(Gone::Refused { failure, offered: Some(legs) });
+                }
+                None => match self.next_leg(legs, challenge, &answer) {
+                    Ok(leg) => leg,
+                    Err(gone) => return Ok(gone),
+                },
+            };
+            match handshake.step(leg.gssapi_data.as_deref().unwrap_or_default()) {
+                Ok(ClientStep::Continue(next)) => (flight, opaque) = (next, leg.opaque),
+                Ok(ClientStep::Finished { keys, .. }) => {
+                    let association = association(challenge, leg.opaque.or(opaque), MessageKeys::TlsDsk(*keys));
+                    let draft = self.next_register(link);
+                    return self.finish(link, draft, association, None).await;
+                }
+                Err(error) => return Ok(Gone::never(failed(&error))),
+            }
+        }
+        Ok(Gone::never(failed(&"it does not end")))
+    }
+
+    fn no_password(&self, challenge: &Challenge) -> Gone {
+        Gone::never(AuthFailure::NoPassword { server: self.server.to_owned(), scheme: challenge.scheme.clone() })
     }
 
     /// Empty token, CHALLENGE, AUTHENTICATE.
     async fn ntlm(&mut self, link: &mut Link<'_>, challenge: &Challenge) -> Result<Gone, Stopped> {
         let io = link.io();
-        let Some(log_on) = &self.sign_in.log_on else {
-            return Ok(Gone::never(AuthFailure::NoPassword {
-                server: self.server.to_owned(),
-                scheme: challenge.scheme.clone(),
-            }));
-        };
+        let log_on = self.sign_in.log_on.as_ref().and_then(|log_on| Some((log_on, log_on.password.as_ref()?)));
+        let Some((log_on, password)) = log_on else { return Ok(self.no_password(challenge)) };
         let mut draft = self.next_register(link);
         draft.header("Authorization", first_leg(challenge));
         link.send_unsigned(draft).await.map_err(|e| self.no_answer(&e))?;
@@ -150,7 +267,7 @@ impl<'r> Round<'r> {
             Err(gone) => return Ok(gone),
         };
         let draft = self.next_register(link);
-        let (association, answer) = match self.answer(io, &token, log_on) {
+        let (association, answer) = match self.answer(io, &token, log_on, password) {
             Ok(answered) => answered,
             Err(failure) => return Ok(Gone::never(failure)),
         };
@@ -158,10 +275,10 @@ impl<'r> Round<'r> {
             Step::Authentication,
             format!("{} challenge of {} answered as {}", token.scheme, token.target_name, log_on.account),
         ));
-        self.finish(link, draft, association, Some(answer)).await
+        self.finish_as(link, draft, association, Some(answer), Some(log_on.account.clone())).await
     }
 
-    /// Sends the REGISTER that completes the handshake. A 401 to it is a refusal.
+    /// Sends the REGISTER that completes the handshake of a ticket or a certificate.
     async fn finish(
         &mut self,
         link: &mut Link<'_>,
@@ -169,6 +286,19 @@ impl<'r> Round<'r> {
         association: Association,
         token: Option<Vec<u8>>,
     ) -> Result<Gone, Stopped> {
+        self.finish_as(link, draft, association, token, None).await
+    }
+
+    /// Sends the REGISTER that completes the handshake. A 401 to it is a refusal.
+    async fn finish_as(
+        &mut self,
+        link: &mut Link<'_>,
+        draft: Draft,
+        association: Association,
+        token: Option<Vec<u8>>,
+        account: Option<AccountName>,
+    ) -> Result<Gone, Stopped> {
+        let scheme = association.scheme.clone();
         link.secure(association);
         link.send_signed(draft, token).await.map_err(|e| self.no_answer(&e))?;
         let last = self.response(link).await?;
@@ -176,7 +306,8 @@ impl<'r> Round<'r> {
             None => Ok(Gone::Answered(last)),
             Some(offered) => {
                 link.unsecure();
-                Ok(Gone::Refused { failure: Box::new(self.refusal(&last)), offered: Some(offered) })
+                let failure = Box::new(self.refusal(&last, scheme, account));
+                Ok(Gone::Refused { failure, offered: Some(offered) })
             }
         }
     }
@@ -230,20 +361,18 @@ impl<'r> Round<'r> {
         io: &dyn Io,
         challenge: &Challenge,
         log_on: &LogOn,
+        password: &Password,
     ) -> Result<(Association, Vec<u8>), AuthFailure> {
         let mut entropy = Entropy { client_challenge: [0; 8], session_key: [0; 16] };
         io.fill_random(&mut entropy.client_challenge);
         io.fill_random(&mut entropy.session_key);
-        last_leg(self.server, challenge, log_on, &entropy, io.now().unix_seconds)
+        last_leg(self.server, challenge, log_on, password, &entropy, io.now().unix_seconds)
     }
 
-    fn refusal(&self, bytes: &[u8]) -> AuthFailure {
-        let (id, reason) = Message::parse(bytes).map(|m| crate::reply::diagnostics(&m)).unwrap_or_default();
-        let account = match &self.sign_in.log_on {
-            Some(log_on) => log_on.account.clone(),
-            None => crate::name::AccountName::parse(self.sign_in.aor.as_str()),
-        };
-        AuthFailure::Refused { server: self.server.to_owned(), account, id, reason }
+    fn refusal(&self, bytes: &[u8], scheme: Scheme, account: Option<AccountName>) -> AuthFailure {
+        let told = Message::parse(bytes).map(|m| crate::reply::Told::by(&m)).unwrap_or_default();
+        let server = self.server.to_owned();
+        AuthFailure::Refused { server, scheme, account, id: told.id, reason: told.reason, cause: told.cause }
     }
 
     fn no_answer(&self, error: &LinkError) -> Stopped {
@@ -269,6 +398,13 @@ impl Gone {
     fn never(failure: AuthFailure) -> Gone {
         Gone::Refused { failure: Box::new(failure), offered: None }
     }
+}
+
+/// The association that a challenge leads to.
+fn association(challenge: &Challenge, opaque: Option<String>, keys: MessageKeys) -> Association {
+    let version = challenge.version.unwrap_or(Version::V4);
+    let (realm, target_name) = (challenge.realm.clone(), challenge.target_name.clone());
+    Association::new(opaque, challenge.scheme.clone(), version, realm, target_name, keys)
 }
 
 fn refused(status: u16, failure: &AuthFailure) -> Stopped {

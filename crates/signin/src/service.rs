@@ -56,3 +56,9 @@ pub trait HttpConversation: Send {
     /// Answers one request. The body is at most as long as the listener allows.
     fn answer(&mut self, request: HttpRequest) -> Pending<'_, HttpResponse>;
 }
+
+/// A service that answers each request by itself, over UDP and TCP: a KDC. RFC 4120 §7.2.
+pub trait RequestService: Send + Sync {
+    /// Answers one request. `limit` is the most bytes the answer may have: that of a datagram.
+    fn answer(&self, request: &[u8], limit: Option<usize>) -> Vec<u8>;
+}

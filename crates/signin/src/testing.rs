@@ -194,6 +194,7 @@ impl World {
                 self.sleep(time).await;
                 Outcome::Done
             }
+            Operation::NewKey { .. } => Outcome::NewKey(Err("no keys are made here".to_owned())),
             Operation::Send { .. } | Operation::Receive { .. } => panic!("discovery sends no bytes of its own"),
         }
     }

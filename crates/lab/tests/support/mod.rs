@@ -157,6 +157,7 @@ pub(crate) fn wish(address: &str, login: &str, password: &str) -> SignIn {
         aor: address.parse().expect("a sign-in address"),
         log_on: Some(log_on(login, password)),
         choice: Choice::Auto,
+        keyring: None,
         epid: "a0ae9e6cb0".parse().expect("an epid"),
         user_agent: "UCCAPI/16.0.0 Signpost".to_owned(),
         discovery: Ask::default(),
@@ -170,7 +171,8 @@ pub(crate) fn wish(address: &str, login: &str, password: &str) -> SignIn {
 pub(crate) fn log_on(login: &str, password: &str) -> LogOn {
     LogOn {
         account: AccountName::parse(login),
-        password: Password::new(password.to_owned()),
+        password: Some(Password::new(password.to_owned())),
+        tickets: None,
         workstation: "TEST".to_owned(),
     }
 }

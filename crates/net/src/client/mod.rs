@@ -16,7 +16,7 @@ use crate::client::http::HttpChannel;
 use crate::client::tcp::Stream;
 use signin::io::{
     Bytes, ConnId, ConnectError, Connected, HttpError, HttpRequest, HttpResponse, Io, Now, Operation, Outcome, Pending,
-    StreamError, Target, TlsError, TlsSession,
+    PrivateKey, StreamError, Target, TlsError, TlsSession,
 };
 use signin::report::Event;
 use std::collections::HashMap;
@@ -58,6 +58,9 @@ pub struct Config {
     pub key_log: Option<PathBuf>,
     /// Longest HTTP body accepted. Bytes.
     pub http_body_limit: usize,
+    /// Bits of an RSA key to begin making at once, because the sign-in will want a new one; it takes a tenth of a second
+    /// and more.
+    pub prepare_key: Option<u32>,
     /// Who is told what the sign-in tells.
     pub events: EventSink,
 }
@@ -72,6 +75,7 @@ impl Default for Config {
             port_offset: 0,
             key_log: None,
             http_body_limit: 4 * 1024 * 1024,
+            prepare_key: None,
             events: Arc::new(|_| {}),
         }
     }
@@ -120,7 +124,12 @@ pub struct Sockets {
     clock: crate::server::SystemSurroundings,
     next: AtomicU64,
     open: Mutex<HashMap<ConnId, Arc<Connection>>>,
+    /// A key that is being made, and how many bits it has.
+    prepared: Mutex<Option<(u32, Making)>>,
 }
+
+/// A key that is being made on a thread of its own.
+type Making = tokio::task::JoinHandle<Result<PrivateKey, String>>;
 
 impl Sockets {
     /// Reads the configuration, the certificate files and, when it is needed, `/etc/resolv.conf`.
@@ -134,6 +143,7 @@ impl Sockets {
             clock: crate::server::SystemSurroundings::new(),
             next: AtomicU64::new(1),
             open: Mutex::default(),
+            prepared: Mutex::new(config.prepare_key.map(|bits| (bits, make_key(bits)))),
         })
     }
 
@@ -164,6 +174,7 @@ impl Sockets {
                 self.close(conn).await;
                 Outcome::Done
             }
+            Operation::NewKey { bits } => Outcome::NewKey(self.new_key(bits).await),
             Operation::Wait { time } => {
                 tokio::time::sleep(time).await;
                 Outcome::Done
@@ -264,6 +275,15 @@ impl Sockets {
         }
     }
 
+    async fn new_key(&self, bits: u32) -> Result<PrivateKey, String> {
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let making = match prepared {
+            Some((has, making)) if has == bits => making,
+            _ => make_key(bits),
+        };
+        making.await.unwrap_or_else(|error| Err(error.to_string()))
+    }
+
     async fn close(&self, conn: ConnId) {
         let Some(connection) = self.connections().remove(&conn) else { return };
         connection.closing.send_replace(true);
@@ -301,6 +321,13 @@ impl Io for Sockets {
     fn tell(&self, event: Event) {
         (self.events)(event);
     }
+}
+
+fn make_key(bits: u32) -> Making {
+    tokio::task::spawn_blocking(move || {
+        let pkcs8 = mechanism::user_certificate::new_key(bits).map_err(|error| error.to_string())?;
+        Ok(PrivateKey { pkcs8 })
+    })
 }
 
 /// One open connection. Reading and writing may be under way at the same time, so each half has its own lock.

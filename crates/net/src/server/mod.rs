@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`serve_sip`] | SIP over TCP or TLS: streams cut into messages, answers gathered into one write per batch |
 //! | [`serve_http`] | HTTP/1.1 over TCP or TLS: one conversation per connection |
+//! | [`serve_kdc`] | UDP and TCP for a KDC: one request, one answer |
 //! | [`Wires`] | where a service sends: a queue per connection, limited in bytes |
 //! | [`Identity`] | a certificate with its key, and the TLS settings made from it |
 //! | [`probe_peers`] | keeps a [`signin::topology::Liveness`] up to date |
@@ -12,6 +13,7 @@
 mod accept;
 mod connection;
 mod http;
+mod kdc;
 mod liveness;
 mod sip;
 mod surroundings;
@@ -20,6 +22,7 @@ mod wires;
 
 pub use accept::{ListenerLimits, Serving, listen};
 pub use http::{HttpLimits, serve_http};
+pub use kdc::{ServingKdc, serve_kdc};
 pub use liveness::{Probing, probe_peers};
 pub use sip::{SipLimits, serve_sip};
 pub use surroundings::SystemSurroundings;

@@ -6,6 +6,7 @@ use super::message::{AuthenticationInfo, Credentials, Scheme, Signature, Version
 use super::signing::{self, Salt, Unsignable};
 use mechanism::Side;
 use mechanism::ntlm::SigningKeys;
+use mechanism::{kerberos, tls_dsk};
 use sip::{Draft, Message};
 
 /// How many numbers behind the highest one may still arrive. `[MS-SIPAE]` gives no figure.
@@ -16,18 +17,26 @@ const WINDOW: u32 = 256;
 pub enum MessageKeys {
     /// Datagram NTLM: `[MS-NLMP]` §3.4.4.
     Ntlm(SigningKeys),
+    /// Kerberos: RFC 4121 §4.2.6.1, RFC 4757 §7.2.
+    Kerberos(Box<kerberos::MessageKeys>),
+    /// TLS-DSK: `[MS-SIPAE]` §3.2.5.1.
+    TlsDsk(tls_dsk::MessageKeys),
 }
 
 impl MessageKeys {
     fn sign(&mut self, by: Side, text: &str) -> Vec<u8> {
         match self {
             MessageKeys::Ntlm(keys) => keys.sign(by, text.as_bytes()).to_vec(),
+            MessageKeys::Kerberos(keys) => keys.sign(by, text.as_bytes()),
+            MessageKeys::TlsDsk(keys) => keys.sign(by, text.as_bytes()),
         }
     }
 
     fn verify(&mut self, by: Side, text: &str, mac: &[u8]) -> bool {
         match self {
             MessageKeys::Ntlm(keys) => keys.verify(by, text.as_bytes(), mac),
+            MessageKeys::Kerberos(keys) => keys.verify(by, text.as_bytes(), mac),
+            MessageKeys::TlsDsk(keys) => keys.verify(by, text.as_bytes(), mac),
         }
     }
 }
@@ -46,6 +55,8 @@ pub struct Association {
     /// Target name, as in the challenge.
     pub target_name: String,
     keys: MessageKeys,
+    /// A token that goes out with the next signature of the server.
+    token: Option<Vec<u8>>,
     /// Number of the last message signed here.
     sent: u32,
     received: ReplayWindow,
@@ -81,7 +92,13 @@ impl Association {
         target_name: String,
         keys: MessageKeys,
     ) -> Association {
-        Association { opaque, scheme, version, realm, target_name, keys, sent: 0, received: ReplayWindow::default() }
+        let received = ReplayWindow::default();
+        Association { opaque, scheme, version, realm, target_name, keys, token: None, sent: 0, received }
+    }
+
+    /// The server's next message carries this token.
+    pub fn send_token(&mut self, token: Vec<u8>) {
+        self.token = Some(token);
     }
 
     /// A server signs what it is about to send: adds `Authentication-Info`. Every header the signature covers has to
@@ -93,6 +110,7 @@ impl Association {
             realm: self.realm.clone(),
             target_name: self.target_name.clone(),
             opaque: self.opaque.clone(),
+            gssapi_data: self.token.take(),
             version: Some(self.version),
             signature,
         };
@@ -113,6 +131,8 @@ impl Association {
             (Version::V3, true) => None,
             _ => Some(self.sign(Side::Client, draft, format!("{rand:08x}"))?),
         };
+        // The first message is the last of the handshake, also with TLS-DSK, where it has no token.
+        let first = first || signature.as_ref().is_some_and(|signature| signature.num == 1);
         let credentials = Credentials {
             scheme: self.scheme.clone(),
             realm: self.realm.clone(),

@@ -5,6 +5,8 @@ use super::message::{Challenge, Credentials, Scheme, Version};
 use crate::log_on::LogOn;
 use crate::name::AccountName;
 use crate::report::{Certainty, Verdict};
+use crate::secret::Password;
+use crate::tickets::TicketFailure;
 use mechanism::ntlm::{self, Entropy, Mode, NtHash};
 use sip::{Message, Name};
 
@@ -63,16 +65,48 @@ pub enum AuthFailure {
         scheme: Scheme,
     },
     /// Credentials refused after a whole handshake.
-    #[error("{server} refused the credentials of {account}{}", .reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default())]
+    #[error(
+        "{server} refused {}{}",
+        .account.as_ref().map_or_else(|| format!("what {scheme} showed"), |account| format!("the credentials of {account}")),
+        .reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default()
+    )]
     Refused {
         /// Who.
         server: String,
-        /// The account used.
-        account: AccountName,
+        /// Scheme.
+        scheme: Scheme,
+        /// The account whose password was used; `None` with a ticket or a certificate.
+        account: Option<AccountName>,
         /// Error id of `ms-diagnostics`.
         id: Option<u32>,
         /// Its reason.
         reason: Option<String>,
+        /// Id of the failure catalogue, when the server told it.
+        cause: Option<String>,
+    },
+    /// There is no Kerberos ticket for the server.
+    #[error("no Kerberos ticket for {target}: {failure}")]
+    Ticket {
+        /// The service it is for.
+        target: String,
+        /// Why.
+        failure: TicketFailure,
+    },
+    /// There is no certificate for the user.
+    #[error("no user certificate: {}", verdict.sentence)]
+    Certificate {
+        /// Why.
+        verdict: Box<Verdict>,
+        /// The password was refused.
+        blames_password: bool,
+    },
+    /// The inner handshake of TLS-DSK failed on our side.
+    #[error("the TLS-DSK handshake with {server} failed: {why}")]
+    Handshake {
+        /// Who.
+        server: String,
+        /// What went wrong.
+        why: String,
     },
     /// The final answer is not signed, or the signature is wrong.
     #[error("the answer of {server} is not to be trusted: {why}")]
@@ -88,12 +122,41 @@ impl AuthFailure {
     /// Whether no other way would lead further: the same password would be refused again, and accounts lock; and who
     /// does not sign as agreed is not to be told anything more.
     pub fn ends_every_way(&self) -> bool {
-        matches!(self, AuthFailure::Refused { .. } | AuthFailure::BadSignature { .. })
+        match self {
+            AuthFailure::Refused { account: Some(_), .. } | AuthFailure::BadSignature { .. } => true,
+            AuthFailure::Ticket { failure, .. } => failure.blames_password(),
+            AuthFailure::Certificate { blames_password, .. } => *blames_password,
+            _ => false,
+        }
     }
 
     /// What it means and what to do.
     pub fn verdict(&self) -> Verdict {
         let (id, certainty, fix) = match self {
+            AuthFailure::Ticket { failure, .. } => {
+                return Verdict { sentence: self.to_string(), ..failure.verdict() };
+            }
+            AuthFailure::Certificate { verdict, .. } => {
+                return Verdict { sentence: self.to_string(), ..(**verdict).clone() };
+            }
+            AuthFailure::Refused { cause: Some(cause), .. } => return self.told(cause),
+            AuthFailure::Refused { account: None, scheme, id, .. } if *id != Some(1013) => (
+                match scheme {
+                    Scheme::Kerberos => "krb-ap-modified",
+                    Scheme::TlsDsk => "dsk-cert-unknown",
+                    _ => "auth-final-401",
+                },
+                Certainty::Consistent,
+                match scheme {
+                    Scheme::Kerberos => "compare the key of the service's account with the server's keytab",
+                    _ => "delete the stored certificate and sign in with the password, which obtains a new one",
+                },
+            ),
+            AuthFailure::Handshake { .. } => (
+                "dsk-inner-version",
+                Certainty::Consistent,
+                "see which TLS versions the server allows for the inner handshake, or use another mechanism",
+            ),
             AuthFailure::NothingOffered { .. } => (
                 "auth-no-scheme",
                 Certainty::Certain,
@@ -137,6 +200,21 @@ impl AuthFailure {
         };
         Verdict { id: id.to_owned(), certainty, sentence: self.to_string(), fix: fix.to_owned() }
     }
+
+    /// The server said itself which finding of the catalogue it is.
+    fn told(&self, cause: &str) -> Verdict {
+        let fix = match cause {
+            "auth-clock-skew" => "set the clock of this machine (or of the server)",
+            "krb-replayed" => "try again; if it happens again, see who else uses this ticket",
+            "dsk-cert-expired" | "dsk-cert-unknown" | "dsk-cert-foreign" | "dsk-cert-unusable" => {
+                "sign in with the password: that obtains a new certificate"
+            }
+            "dsk-cert-revoked" => "ask the administrator why it was revoked; then sign in with the password",
+            _ => "look at the server's log, which has the whole cause",
+        };
+        let (id, fix) = (cause.to_owned(), fix.to_owned());
+        Verdict { id, certainty: Certainty::Certain, sentence: self.to_string(), fix }
+    }
 }
 
 /// The challenges of a 401.
@@ -147,13 +225,25 @@ pub fn challenges(response: &Message<'_>) -> Vec<Challenge> {
 /// What the client has to prove who it is with.
 #[derive(Debug, Clone, Copy)]
 pub struct Means {
+    /// A certificate of the user that is still good.
+    pub certificate: bool,
+    /// Kerberos tickets, or a way to have them.
+    pub tickets: bool,
     /// A password.
     pub password: bool,
+    /// A place to keep a new certificate.
+    pub keyring: bool,
 }
 
 /// One way to prove who one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
+    /// TLS-DSK with the certificate at hand.
+    StoredCertificate,
+    /// TLS-DSK with a certificate that is asked for first.
+    NewCertificate,
+    /// Kerberos with a ticket.
+    Kerberos,
     /// NTLM with the password.
     Ntlm,
 }
@@ -162,12 +252,35 @@ impl Way {
     /// The scheme it answers.
     pub fn scheme(self) -> Scheme {
         match self {
+            Way::StoredCertificate | Way::NewCertificate => Scheme::TlsDsk,
+            Way::Kerberos => Scheme::Kerberos,
             Way::Ntlm => Scheme::Ntlm,
+        }
+    }
+
+    fn is_possible(self, means: &Means) -> bool {
+        match self {
+            Way::StoredCertificate => means.certificate,
+            Way::NewCertificate => means.keyring && (means.password || means.tickets),
+            Way::Kerberos => means.tickets,
+            Way::Ntlm => means.password,
+        }
+    }
+
+    /// Why it comes where it comes, when the choice is free.
+    fn because(self) -> &'static str {
+        match self {
+            Way::StoredCertificate => "the certificate of an earlier sign-in is at hand, and no password is sent",
+            Way::NewCertificate => "a certificate is asked for first",
+            Way::Kerberos => "it is offered, so this is the inside, and there is a ticket or a KDC to ask for one",
+            Way::Ntlm => "it needs nothing but a password",
         }
     }
 }
 
-/// The ways to try, in order, each with the reason why. Schemes that this client cannot speak are passed over.
+/// The ways to try, in order, each with the reason why. `[MS-SIPAE]` leaves the choice to the client; this one does as
+/// Microsoft's: the certificate of an earlier sign-in, else Kerberos, else NTLM, and a new certificate when nothing else is
+/// offered or the old one is refused. Schemes that nobody knows are passed over.
 pub fn ways(
     server: &str,
     offered: &[Challenge],
@@ -177,29 +290,34 @@ pub fn ways(
     if offered.is_empty() {
         return Err(AuthFailure::NothingOffered { server: server.to_owned() });
     }
+    let order = match means.certificate {
+        true => [Way::StoredCertificate, Way::NewCertificate, Way::Kerberos, Way::Ntlm],
+        false => [Way::Kerberos, Way::Ntlm, Way::NewCertificate, Way::StoredCertificate],
+    };
     let names = || offered.iter().map(|c| c.scheme.to_string()).collect::<Vec<_>>().join(", ");
     let is_offered = |way: &Way| offered.iter().any(|c| c.scheme == way.scheme() && c.version.is_some());
-    let wanted = |way: &Way| match choice {
+    let is_wanted = |way: &Way| match choice {
         Choice::Auto => true,
         Choice::Only(scheme) => *scheme == way.scheme(),
     };
-    let ways: Vec<Way> = [Way::Ntlm].into_iter().filter(wanted).filter(is_offered).collect();
-    if ways.is_empty() {
+    let on_offer: Vec<Way> = order.into_iter().filter(is_wanted).filter(is_offered).collect();
+    if on_offer.is_empty() {
         let wanted = match choice {
-            Choice::Auto => "NTLM".to_owned(),
+            Choice::Auto => "TLS-DSK, Kerberos or NTLM".to_owned(),
             Choice::Only(scheme) => format!("{scheme} only"),
         };
         return Err(AuthFailure::NothingInCommon { server: server.to_owned(), offered: names(), wanted });
     }
-    if !means.password {
-        return Err(AuthFailure::NoPassword { server: server.to_owned(), scheme: ways[0].scheme() });
+    let possible: Vec<Way> = on_offer.iter().copied().filter(|way| way.is_possible(means)).collect();
+    if possible.is_empty() {
+        return Err(AuthFailure::NoPassword { server: server.to_owned(), scheme: on_offer[0].scheme() });
     }
     let reason = |way: &Way| match choice {
         Choice::Only(scheme) => format!("{scheme}, as asked for (offered: {})", names()),
         Choice::Auto if offered.len() == 1 => format!("{}, which is all that is offered", way.scheme()),
-        Choice::Auto => format!("{} of {}: it needs nothing but a password", way.scheme(), names()),
+        Choice::Auto => format!("{} of {}: {}", way.scheme(), names(), way.because()),
     };
-    Ok(ways.into_iter().map(|way| (way, reason(&way))).collect())
+    Ok(possible.into_iter().map(|way| (way, reason(&way))).collect())
 }
 
 /// The first leg of NTLM: an empty token, since datagram NTLM has no NEGOTIATE. `[MS-SIPAE]` §3.2.5.1.
@@ -220,6 +338,7 @@ pub fn last_leg(
     server: &str,
     challenge: &Challenge,
     log_on: &LogOn,
+    password: &Password,
     entropy: &Entropy,
     unix_seconds: i64,
 ) -> Result<(Association, Vec<u8>), AuthFailure> {
@@ -230,7 +349,7 @@ pub fn last_leg(
         user: log_on.account.user.clone(),
         domain: log_on.account.domain.clone(),
         workstation: log_on.workstation.clone(),
-        nt_hash: NtHash::of_password(log_on.password.reveal()),
+        nt_hash: NtHash::of_password(password.reveal()),
     };
     let answered = ntlm::answer(Mode::Datagram, None, token, &credentials, entropy, filetime(unix_seconds))
         .map_err(|error| bad(error.to_string()))?;
@@ -265,13 +384,30 @@ mod tests {
             offer("Kerberos realm=\"r\", targetname=\"sip/fe\", version=4"),
             offer("NTLM realm=\"r\", targetname=\"fe\", version=4"),
         ];
-        let means = Means { password: true };
-        let ways = |offered, means| super::ways("fe", offered, &Choice::Auto, means);
-        let found = ways(&offered, &means).expect("one fits");
-        assert_eq!(found[0].0, Way::Ntlm);
-        assert!(found[0].1.contains("TLS-DSK, Kerberos, NTLM"), "{found:?}");
-        assert_eq!(ways(&offered[..2], &means).expect_err("none fits").verdict().id, "auth-no-common-scheme");
-        assert_eq!(ways(&[], &means).expect_err("none").verdict().id, "auth-no-scheme");
+        let all = Means { certificate: true, tickets: true, password: true, keyring: true };
+        let means = Means { certificate: false, tickets: false, keyring: false, ..all };
+        let order = |offered: &[Challenge], choice: &Choice, means: &Means| {
+            ways("fe", offered, choice, means).map(|ways| ways.into_iter().map(|(way, _)| way).collect::<Vec<_>>())
+        };
+        let auto = |offered: &[Challenge], means: &Means| order(offered, &Choice::Auto, means).expect("one fits");
+        assert_eq!(auto(&offered, &means), [Way::Ntlm]);
+        assert_eq!(auto(&offered, &Means { tickets: true, ..means }), [Way::Kerberos, Way::Ntlm]);
+        let first_time = Means { certificate: false, ..all };
+        assert_eq!(auto(&offered, &first_time), [Way::Kerberos, Way::Ntlm, Way::NewCertificate]);
+        let later = [Way::StoredCertificate, Way::NewCertificate, Way::Kerberos, Way::Ntlm];
+        assert_eq!(auto(&offered, &all), later);
+        let outside = [offered[0].clone(), offered[2].clone()];
+        assert_eq!(auto(&outside, &first_time), [Way::Ntlm, Way::NewCertificate]);
+        let only = Choice::Only(Scheme::TlsDsk);
+        assert_eq!(order(&offered, &only, &first_time).expect("fits"), [Way::NewCertificate]);
+        let (_, reason) = ways("fe", &offered, &Choice::Auto, &means).expect("fits").remove(0);
+        assert!(reason.contains("TLS-DSK, Kerberos, NTLM"), "{reason}");
+        let failure = |offered: &[Challenge], choice: &Choice, means: &Means| {
+            order(offered, choice, means).expect_err("none fits").verdict().id
+        };
+        assert_eq!(failure(&offered[..2], &Choice::Only(Scheme::Ntlm), &all), "auth-no-common-scheme");
+        assert_eq!(failure(&offered[..2], &Choice::Auto, &means), "auth-no-common-scheme");
+        assert_eq!(failure(&[], &Choice::Auto, &all), "auth-no-scheme");
     }
 
     #[test]

@@ -270,6 +270,8 @@ pub struct AuthenticationInfo {
     pub target_name: String,
     /// Names the association; with Kerberos the client learns it here.
     pub opaque: Option<String>,
+    /// The mechanism's token: Kerberos with mutual authentication ends with one of the server.
+    pub gssapi_data: Option<Vec<u8>>,
     /// Protocol version, when named.
     pub version: Option<Version>,
     /// The signature.
@@ -284,6 +286,7 @@ impl AuthenticationInfo {
             realm: parameters.text("realm")?,
             target_name: parameters.text("targetname")?,
             opaque: parameters.get("opaque").map(str::to_owned),
+            gssapi_data: parameters.data("gssapi-data")?,
             version: parameters.get("version").and_then(Version::from_number),
             signature: parameters.signature("srand", "snum", "rspauth")?,
             scheme: parameters.scheme,
@@ -297,6 +300,9 @@ impl fmt::Display for AuthenticationInfo {
         write!(f, "{} qop=\"auth\"", self.scheme)?;
         if let Some(opaque) = &self.opaque {
             write!(f, ", opaque=\"{opaque}\"")?;
+        }
+        if let Some(data) = &self.gssapi_data {
+            write!(f, ", gssapi-data=\"{}\"", STANDARD.encode(data))?;
         }
         write!(f, ", srand=\"{rand}\", snum=\"{num}\", rspauth=\"{}\"", hex::encode(mac))?;
         write!(f, ", targetname=\"{}\", realm=\"{}\"", self.target_name, self.realm)?;

@@ -14,13 +14,14 @@
 //! | [`server`] | challenge, handshake, check of every request |
 //! | [`certificate`] | user certificates: getting one, issuing one, which ones count |
 //! | [`client`] | choice of scheme, handshake, signing and checking |
+//! | [`keyring`] | where a client keeps its user's certificate |
 //!
-//! Here now: NTLM in its datagram form, protocol versions 4 and 3. Kerberos and TLS-DSK have their names in [`message`]
-//! and their place in [`association::MessageKeys`]; they are not offered before they work.
+//! Kerberos takes two REGISTERs, NTLM three, TLS-DSK four. Protocol versions 4 and 3.
 
 pub mod association;
 pub mod certificate;
 pub mod client;
+pub mod keyring;
 pub mod message;
 pub mod offer;
 pub mod server;

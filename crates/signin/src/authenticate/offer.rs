@@ -6,10 +6,11 @@
 
 use super::association::MessageKeys;
 use super::message::Scheme;
-use super::verifier::{Identity, NtlmQuestion, NtlmVerifier, Refusal};
+use super::verifier::{CertificateVerifier, Identity, KerberosVerifier, NtlmQuestion, NtlmVerifier, Refusal};
 use crate::io::Pending;
 use crate::name::AccountName;
 use mechanism::ntlm::{Acceptor, Answer};
+use mechanism::tls_dsk::{self, ServerHandshake, ServerStep};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,21 @@ use std::time::Duration;
 pub enum Offer {
     /// NTLM in its datagram form.
     Ntlm(Arc<dyn NtlmVerifier>),
+    /// Kerberos, for `sip/` and the FQDN of this server.
+    Kerberos(Arc<KerberosVerifier>),
+    /// TLS-DSK with user certificates.
+    TlsDsk(TlsDsk),
+}
+
+/// TLS-DSK on offer.
+#[derive(Clone)]
+pub struct TlsDsk {
+    /// The server's side of the inner handshakes.
+    pub handshakes: Arc<tls_dsk::Server>,
+    /// URL of the Certificate Provisioning Service, where clients get their certificates.
+    pub sts_uri: String,
+    /// Who knows which certificates are good.
+    pub verifier: Arc<dyn CertificateVerifier>,
 }
 
 impl Offer {
@@ -26,20 +42,24 @@ impl Offer {
     pub fn scheme(&self) -> Scheme {
         match self {
             Offer::Ntlm(_) => Scheme::Ntlm,
+            Offer::Kerberos(_) => Scheme::Kerberos,
+            Offer::TlsDsk(_) => Scheme::TlsDsk,
         }
     }
 
     /// Target name of its challenge, at the server of this FQDN. `[MS-SIPAE]` §3.3.5.1.
     pub fn target_name(&self, fqdn: &str) -> String {
         match self {
-            Offer::Ntlm(_) => fqdn.to_owned(),
+            Offer::Ntlm(_) | Offer::TlsDsk(_) => fqdn.to_owned(),
+            Offer::Kerberos(_) => format!("sip/{fqdn}"),
         }
     }
 
     /// URL of the Certificate Provisioning Service, for the mechanism that needs it.
     pub fn sts_uri(&self) -> Option<&str> {
         match self {
-            Offer::Ntlm(_) => None,
+            Offer::Ntlm(_) | Offer::Kerberos(_) => None,
+            Offer::TlsDsk(offer) => Some(&offer.sts_uri),
         }
     }
 }
@@ -57,6 +77,20 @@ pub type Asked = Pending<'static, Result<Proof, Refusal>>;
 pub enum Proof {
     /// Who it is, and the keys; the message that carried the token is signed with them.
     Keys(Keys),
+    /// The handshake goes on with a flight of ours.
+    Flight {
+        /// Where it stands.
+        handshake: Box<ServerHandshake>,
+        /// The bytes of the flight.
+        flight: Vec<u8>,
+    },
+    /// Who it is, and the keys; but the client has to read a last flight before it can sign.
+    LastFlight {
+        /// Who, and the keys.
+        keys: Keys,
+        /// The bytes of the flight.
+        flight: Vec<u8>,
+    },
 }
 
 /// Somebody proved himself, and shares these keys with us.
@@ -65,6 +99,10 @@ pub struct Keys {
     pub identity: Identity,
     /// The keys that sign messages.
     pub keys: MessageKeys,
+    /// When the ticket or certificate ends, seconds since 1970; an association must not outlive it.
+    pub ends: Option<i64>,
+    /// A token for the client in the answer: with Kerberos, the proof that we are who we say, when it was asked for.
+    pub token: Option<Vec<u8>>,
 }
 
 /// Asks whether an AUTHENTICATE is right; `skew` is how far its time may be off ours.
@@ -90,7 +128,41 @@ pub(super) fn ask_ntlm(
         let keys = acceptor
             .finish(&answer, &proof.session_base_key)
             .map_err(|error| refused(format!("NTLM keys: {error}")))?;
-        Ok(Proof::Keys(Keys { identity: Identity::Account(proof.account), keys: MessageKeys::Ntlm(keys) }))
+        let identity = Identity::Account(proof.account);
+        Ok(Proof::Keys(Keys { identity, keys: MessageKeys::Ntlm(keys), ends: None, token: None }))
+    })
+}
+
+/// Asks whether a ticket is right, for `sip/` and this FQDN.
+pub(super) fn ask_kerberos(verifier: Arc<KerberosVerifier>, token: Vec<u8>, fqdn: &str) -> Asked {
+    let services = [format!("sip/{fqdn}")];
+    Box::pin(async move {
+        let proof = verifier.verify(&token, &services)?;
+        Ok(Proof::Keys(Keys {
+            identity: Identity::Account(proof.account),
+            keys: MessageKeys::Kerberos(Box::new(proof.keys)),
+            ends: Some(proof.ends),
+            token: proof.reply,
+        }))
+    })
+}
+
+/// Takes a flight of the client; when it is the last one, asks whether the certificate it proved to own is good.
+pub(super) fn ask_tls(offer: TlsDsk, mut handshake: Box<ServerHandshake>, flight: Vec<u8>) -> Asked {
+    Box::pin(async move {
+        match handshake.step(&flight).map_err(Refusal::Handshake)? {
+            ServerStep::Continue(flight) => Ok(Proof::Flight { handshake, flight }),
+            ServerStep::Finished { flight, certificate, keys, .. } => {
+                let holder = offer.verifier.verify(certificate).await?;
+                let keys = Keys {
+                    identity: Identity::Address(holder.aor),
+                    keys: MessageKeys::TlsDsk(*keys),
+                    ends: Some(holder.ends),
+                    token: None,
+                };
+                Ok(Proof::LastFlight { keys, flight })
+            }
+        }
     })
 }
 

@@ -18,13 +18,14 @@
 
 use super::association::{Association, SignatureError};
 use super::message::{Challenge, Credentials, Version};
-use super::offer::{Asked, Keys, Offer, Proof};
+use super::offer::{Asked, Keys, Offer, Proof, TlsDsk};
 use super::verifier::{Identity, Refusal};
 use crate::io::ConnId;
 use crate::name::Aor;
 use crate::register::endpoint::{Epid, InstanceId};
 use crate::reply::Diagnostics;
 use mechanism::ntlm::{Acceptor, Mode, TargetNames};
+use mechanism::tls_dsk::ServerHandshake;
 use sip::{Draft, Message, Name, NameAddr};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -175,6 +176,10 @@ struct Handshake {
 enum Awaits {
     /// NTLM: the AUTHENTICATE to this CHALLENGE.
     Answer(Box<Acceptor>),
+    /// TLS-DSK: the next flight.
+    Flight(Box<ServerHandshake>),
+    /// TLS-DSK: a message signed with these keys.
+    Signature { keys: Box<Keys>, version: Option<Version> },
 }
 
 /// An association in use, and whose it is.
@@ -245,6 +250,13 @@ impl Associations {
                 match (&credentials.gssapi_data, opaque.as_deref()) {
                     (Some(token), None) => match offer {
                         Offer::Ntlm(_) if token.is_empty() => self.begin_ntlm(moment, conn, claim, &credentials),
+                        Offer::Kerberos(verifier) if !token.is_empty() => {
+                            let asked = super::offer::ask_kerberos(verifier, token.clone(), &self.settings.fqdn);
+                            self.ask(moment, conn, claim, credentials, asked)
+                        }
+                        Offer::TlsDsk(offer) if !token.is_empty() => {
+                            self.begin_tls(moment, conn, claim, credentials, offer)
+                        }
                         _ => self.challenge(None, Some("a first token that is not one of its scheme".to_owned())),
                     },
                     (Some(token), Some(opaque)) if !token.is_empty() => {
@@ -339,6 +351,32 @@ impl Associations {
         self.leg(credentials, opaque, token)
     }
 
+    fn ask(&self, moment: &Moment<'_>, conn: ConnId, claim: Claim, credentials: Credentials, asked: Asked) -> Examined {
+        let until = moment.now + self.settings.handshake_lifetime;
+        Examined::Ask(asked, Box::new(Completing { conn, claim, credentials, until }))
+    }
+
+    /// First flight of TLS-DSK. The handshake counts among those under way from its first answer on.
+    fn begin_tls(
+        &mut self,
+        moment: &Moment<'_>,
+        conn: ConnId,
+        claim: Claim,
+        credentials: Credentials,
+        offer: TlsDsk,
+    ) -> Examined {
+        if self.is_full(conn) {
+            return self.challenge(None, Some("too many handshakes under way".to_owned()));
+        }
+        let handshake = match offer.handshakes.begin() {
+            Ok(handshake) => Box::new(handshake),
+            Err(error) => return self.refused(error.to_string()),
+        };
+        let flight = credentials.gssapi_data.clone().unwrap_or_default();
+        let asked = super::offer::ask_tls(offer, handshake, flight);
+        self.ask(moment, conn, claim, credentials, asked)
+    }
+
     fn new_opaque(&self, moment: &Moment<'_>) -> String {
         loop {
             let opaque = hex::encode_upper(moment.bytes::<4>());
@@ -372,6 +410,10 @@ impl Associations {
                 let skew = self.settings.clock_skew;
                 super::offer::ask_ntlm(Arc::clone(verifier), *acceptor, token, moment.unix_seconds, skew)
             }
+            (Awaits::Flight(handshake), Offer::TlsDsk(offer)) => {
+                super::offer::ask_tls(offer.clone(), handshake, token.to_vec())
+            }
+            _ => return self.challenge(None, Some("a token that the handshake does not wait for".to_owned())),
         };
         let completing = Completing { conn: handshake.conn, claim, credentials, until: handshake.until };
         Examined::Ask(asked, Box::new(completing))
@@ -402,14 +444,39 @@ impl Associations {
         outcome: Result<Proof, Refusal>,
         message: &Message<'_>,
     ) -> Examined {
-        let Completing { claim, credentials, .. } = completing;
+        let Completing { conn, claim, credentials, until } = completing;
         match outcome {
             Err(refusal) => self.challenge(Some(refusal.diagnostics()), Some(refusal.to_string())),
             Ok(Proof::Keys(keys)) => {
                 let opaque = credentials.opaque.clone().unwrap_or_else(|| self.new_opaque(moment));
                 self.establish(moment, claim, &credentials, keys, opaque, message)
             }
+            Ok(Proof::Flight { handshake, flight }) => {
+                let awaits = Awaits::Flight(handshake);
+                self.wait(moment, conn, Handshake { conn, claim, awaits, until }, &credentials, flight)
+            }
+            Ok(Proof::LastFlight { keys, flight }) => {
+                let awaits = Awaits::Signature { keys: Box::new(keys), version: credentials.version };
+                self.wait(moment, conn, Handshake { conn, claim, awaits, until }, &credentials, flight)
+            }
         }
+    }
+
+    /// Sends a flight, and waits for what comes next. Others may have begun handshakes while it was made.
+    fn wait(
+        &mut self,
+        moment: &Moment<'_>,
+        conn: ConnId,
+        handshake: Handshake,
+        credentials: &Credentials,
+        flight: Vec<u8>,
+    ) -> Examined {
+        if self.is_full(conn) {
+            return self.challenge(None, Some("too many handshakes under way".to_owned()));
+        }
+        let opaque = credentials.opaque.clone().unwrap_or_else(|| self.new_opaque(moment));
+        self.keep_handshake(opaque.clone(), handshake);
+        self.leg(credentials, opaque, flight)
     }
 
     /// The keys are there: checks the signature of the message that brought the last token, and begins the association.
@@ -423,7 +490,7 @@ impl Associations {
         message: &Message<'_>,
     ) -> Examined {
         let version = credentials.version.unwrap_or(Version::V4);
-        let Keys { identity, keys } = keys;
+        let Keys { identity, keys, ends, token } = keys;
         let mut association = Association::new(
             Some(opaque.clone()),
             credentials.scheme.clone(),
@@ -441,13 +508,17 @@ impl Associations {
             (None, Version::V3) => {}
             (None, Version::V4) => return self.refused("the last leg is not signed"),
         }
+        if let Some(token) = token {
+            association.send_token(token);
+        }
         let endpoint = (claim.aor.clone(), claim.instance, identity.clone());
         if let Some(before) = self.current.insert(endpoint, opaque.clone())
             && let Some(old) = self.established.get_mut(&before)
         {
             old.until = old.until.min(moment.now + self.settings.replaced_lifetime);
         }
-        let until = moment.now + self.settings.association_lifetime;
+        let left = ends.map_or(u64::MAX, |ends| u64::try_from(ends.saturating_sub(moment.unix_seconds)).unwrap_or(0));
+        let until = moment.now + self.settings.association_lifetime.min(Duration::from_secs(left));
         let (owned_claim, owned_identity) = (claim.clone(), identity.clone());
         let established =
             Established { association, claim: owned_claim, identity: owned_identity, owner: false, until };
@@ -464,6 +535,9 @@ impl Associations {
         opaque: &str,
         message: &Message<'_>,
     ) -> Examined {
+        if self.awaits_signature(opaque) {
+            return self.complete(moment, claim, credentials, opaque, message);
+        }
         let error = match (self.established.get_mut(opaque), &credentials.signature) {
             (None, _) => return self.challenge(None, Some("an association that is not known".to_owned())),
             (Some(known), _) if known.until <= moment.now => {
@@ -493,6 +567,30 @@ impl Associations {
             (Some(_), None) => SignatureError::Missing,
         };
         self.challenge(Some(Diagnostics::public(1000, "Final handshake failed")), Some(error.to_string()))
+    }
+
+    fn awaits_signature(&self, opaque: &str) -> bool {
+        self.handshakes.get(opaque).is_some_and(|handshake| matches!(handshake.awaits, Awaits::Signature { .. }))
+    }
+
+    /// The signed message that ends a TLS-DSK handshake. `[MS-SIPAE]` §3.3.5.3.
+    fn complete(
+        &mut self,
+        moment: &Moment<'_>,
+        claim: Claim,
+        credentials: &Credentials,
+        opaque: &str,
+        message: &Message<'_>,
+    ) -> Examined {
+        match self.take_handshake(opaque) {
+            Some(Handshake { claim: begun, awaits: Awaits::Signature { keys, version }, until, .. })
+                if until > moment.now && begun.aor == claim.aor && begun.instance == claim.instance =>
+            {
+                let credentials = Credentials { version: credentials.version.or(version), ..credentials.clone() };
+                self.establish(moment, claim, &credentials, *keys, opaque.to_owned(), message)
+            }
+            _ => self.challenge(None, Some("a signature too late or from another endpoint".to_owned())),
+        }
     }
 
     /// Signs what goes to the endpoint of this association. `None`: there is no such association (any more).

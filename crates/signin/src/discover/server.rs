@@ -16,9 +16,9 @@
 
 use super::AccessLocation;
 use super::document::{Body, Document, Form, Link, SipAccess, Token};
-use crate::authenticate::verifier::NtlmVerifier;
+use crate::authenticate::verifier::{KerberosVerifier, NtlmVerifier};
 use crate::directory::{Directory, User};
-use crate::http::ntlm::Gate;
+use crate::http::gate::{Accepts, Gate};
 use crate::io::{HttpRequest, HttpResponse, Pending};
 use crate::name::{Aor, SipDomain};
 use crate::service::{HttpConversation, HttpService, Surroundings};
@@ -220,7 +220,7 @@ pub struct WebServices {
     authority: Arc<TicketAuthority>,
     surroundings: Arc<dyn Surroundings>,
     tickets: TicketService,
-    names: TargetNames,
+    accepts: Accepts,
 }
 
 /// What every web site of a deployment shares.
@@ -230,8 +230,10 @@ pub struct Backing {
     pub topology: Arc<Topology>,
     /// Its users.
     pub directory: Arc<dyn Directory>,
-    /// Who can tell whether an NTLM answer is right.
-    pub verifier: Arc<dyn NtlmVerifier>,
+    /// Who can tell whether an NTLM answer is right; without it NTLM is not offered.
+    pub ntlm: Option<Arc<dyn NtlmVerifier>>,
+    /// Who can tell whether a Kerberos ticket is right; without it `Negotiate` is not offered.
+    pub kerberos: Option<Arc<KerberosVerifier>>,
     /// Makes and recognises tickets.
     pub authority: Arc<TicketAuthority>,
     /// Time and randomness.
@@ -245,12 +247,11 @@ pub struct Backing {
 impl WebServices {
     /// The services of one site.
     pub fn new(site: Site, backing: &Backing) -> Arc<WebServices> {
-        let Backing { topology, directory, verifier, authority, surroundings, .. } = backing.clone();
+        let Backing { topology, directory, ntlm, kerberos, authority, surroundings, .. } = backing.clone();
         let tickets = TicketService::new(
             TicketSettings::new(&site.web, &site.fqdn),
             authority.clone(),
             directory.clone(),
-            verifier,
             surroundings.clone(),
         );
         let names = TargetNames {
@@ -259,7 +260,12 @@ impl WebServices {
             dns_domain: backing.dns_domain.clone(),
             dns_computer: site.fqdn.clone(),
         };
-        Arc::new(WebServices { site, topology, directory, authority, surroundings, tickets, names })
+        let mut hosts = vec![site.fqdn.clone(), site.web.split(':').next().unwrap_or_default().to_owned()];
+        hosts.dedup();
+        // Outside there is no KDC to ask.
+        let kerberos = kerberos.filter(|_| site.location == AccessLocation::Internal);
+        let accepts = Accepts { ntlm, kerberos, hosts, names };
+        Arc::new(WebServices { site, topology, directory, authority, surroundings, tickets, accepts })
     }
 
     async fn answer(&self, gate: &mut Gate, request: &HttpRequest) -> HttpResponse {
@@ -313,7 +319,7 @@ impl WebServices {
 
 impl HttpService for WebServices {
     fn conversation(self: Arc<Self>, _remote: SocketAddr) -> Box<dyn HttpConversation> {
-        let gate = Gate::new(self.names.clone());
+        let gate = Gate::new(self.accepts.clone());
         Box::new(Conversation { services: self, gate })
     }
 }

@@ -31,7 +31,8 @@ fn world(addresses: &[&str], answer: impl Fn(&HttpRequest) -> HttpResponse + Sen
 fn log_on() -> LogOn {
     LogOn {
         account: AccountName::parse("CONTOSO\\alice"),
-        password: Password::new("secret".to_owned()),
+        password: Some(Password::new("secret".to_owned())),
+        tickets: None,
         workstation: String::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! The ticket service: metadata for anybody, tickets for who logs on with NTLM. `[MS-OCAUTHWS]` §3.2.
+//! The ticket service: metadata for anybody, tickets for who logs on with Kerberos or NTLM. `[MS-OCAUTHWS]` §3.2.
 //!
 //! Nothing of a request is looked at before its sender is known, so answers do not tell who has an account. After that
 //! the claim is checked: the address must belong to the account that logged on, and be enabled for SIP.
@@ -10,9 +10,8 @@ use super::message::{
 };
 use super::proof_key::ProofKey;
 use super::{DIAGNOSTICS_HEADER, SERVICE_PATH};
-use crate::authenticate::verifier::NtlmVerifier;
 use crate::directory::{Directory, User};
-use crate::http::ntlm::{Admission, BARE_CHALLENGE, Gate};
+use crate::http::gate::{Admission, Gate};
 use crate::io::{HttpRequest, HttpResponse};
 use crate::name::{AccountName, Aor};
 use crate::service::Surroundings;
@@ -57,7 +56,6 @@ pub struct TicketService {
     settings: Settings,
     authority: Arc<TicketAuthority>,
     directory: Arc<dyn Directory>,
-    verifier: Arc<dyn NtlmVerifier>,
     surroundings: Arc<dyn Surroundings>,
 }
 
@@ -67,10 +65,9 @@ impl TicketService {
         settings: Settings,
         authority: Arc<TicketAuthority>,
         directory: Arc<dyn Directory>,
-        verifier: Arc<dyn NtlmVerifier>,
         surroundings: Arc<dyn Surroundings>,
     ) -> TicketService {
-        TicketService { settings, authority, directory, verifier, surroundings }
+        TicketService { settings, authority, directory, surroundings }
     }
 
     /// Its settings.
@@ -86,18 +83,20 @@ impl TicketService {
 
     /// Answers `POST …`, a RequestSecurityToken. `gate` is that of the connection.
     pub async fn issue(&self, gate: &mut Gate, request: &HttpRequest) -> HttpResponse {
-        let account = match gate.admit(header(request, "authorization"), &*self.verifier, &*self.surroundings).await {
-            Admission::Granted(account) => account,
-            Admission::Challenge(challenge) => return unauthorized(challenge),
+        let (account, proof) = match gate.admit(header(request, "authorization"), &*self.surroundings).await {
+            Admission::Granted { account, proof } => (account, proof),
+            Admission::Challenge(challenges) => return unauthorized(challenges),
             Admission::Refused { last, .. } => {
-                return HttpResponse { reusable: !last, ..unauthorized(BARE_CHALLENGE.to_owned()) };
+                return HttpResponse { reusable: !last, ..unauthorized(gate.challenges()) };
             }
             Admission::Unavailable(_) => return self.diagnosed(503, Refusal::Unavailable),
         };
-        match self.ticket(&account, &request.body).await {
+        let mut response = match self.ticket(&account, &request.body).await {
             Ok(response) => answer(200, CONTENT_TYPE, response.write()),
             Err(refusal) => self.diagnosed(refusal.status(), refusal),
-        }
+        };
+        response.headers.extend(proof.map(|value| ("www-authenticate".to_owned(), value)));
+        response
     }
 
     async fn ticket(&self, account: &AccountName, body: &[u8]) -> Result<TokenResponse, Refusal> {
@@ -207,8 +206,8 @@ fn answer(status: u16, content_type: &str, body: String) -> HttpResponse {
     HttpResponse { status, headers, body: body.into_bytes(), reusable: true }
 }
 
-fn unauthorized(challenge: String) -> HttpResponse {
-    let headers = vec![("www-authenticate".to_owned(), challenge)];
+fn unauthorized(challenges: Vec<String>) -> HttpResponse {
+    let headers = challenges.into_iter().map(|challenge| ("www-authenticate".to_owned(), challenge)).collect();
     HttpResponse { status: 401, headers, body: Vec::new(), reusable: true }
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn sign_in(name: &str, host: &str) -> SignIn {
         aor: aor(name),
         log_on: Some(log_on(name)),
         choice: Choice::Auto,
+        keyring: None,
         epid: EPID.parse().expect("an epid"),
         user_agent: "UCCAPI/16.0.0 Signpost".to_owned(),
         discovery: Ask { manual: vec![manual], ..Ask::default() },
@@ -46,7 +47,8 @@ pub(crate) fn sign_in(name: &str, host: &str) -> SignIn {
 fn log_on(name: &str) -> LogOn {
     LogOn {
         account: AccountName::parse(&format!("CONTOSO\\{name}")),
-        password: Password::new(password(name)),
+        password: Some(Password::new(password(name))),
+        tickets: None,
         workstation: "TEST".to_owned(),
     }
 }
@@ -161,8 +163,9 @@ impl Phone {
         let Some(token) = self.challenge(&draft) else { return 0 };
         let entropy = Entropy { client_challenge: [1; 8], session_key: [2; 16] };
         let unix_seconds = Io::now(&self.world).unix_seconds;
-        let (mut association, answer) = last_leg(&self.host, &token, &self.log_on, &entropy, unix_seconds)
-            .expect("a challenge that can be answered");
+        let password = self.log_on.password.as_ref().expect("phones have passwords");
+        let (mut association, answer) =
+            last_leg(&self.host, &token, &self.log_on, password, &entropy, unix_seconds).expect("can be answered");
         let mut last = draft(self);
         association.sign_as_client(&mut last, 0x0a0b_0c0d, Some(answer)).expect("signable");
         let (code, text) = self.exchange(last);

@@ -414,6 +414,7 @@ impl World {
             Operation::Send { conn, bytes } => Outcome::Sent(self.send(conn, &bytes)),
             Operation::Receive { conn, limit } => Outcome::Received(self.receive(conn, limit).await),
             Operation::Exchange { .. } => panic!("no web services here"),
+            Operation::NewKey { .. } => Outcome::NewKey(Err("no keys are made here".to_owned())),
             Operation::Close { conn } => {
                 self.hang_up(conn);
                 Outcome::Done

@@ -120,9 +120,93 @@ fn http_token(value: &str) -> String {
     use base64::Engine;
     let (scheme, token) = value.trim().split_once(' ').unwrap_or((value.trim(), ""));
     let token = base64::engine::general_purpose::STANDARD.decode(token.trim()).unwrap_or_default();
-    match ntlm_leg(&token) {
+    match ntlm_leg(&token).or_else(|| gss_leg(&token)) {
         Some(leg) => format!("{scheme} {leg}"),
         None => scheme.to_owned(),
+    }
+}
+
+/// RFC 2743 §3.1 and RFC 4178 §4.2: the first token of Kerberos is `[APPLICATION 0]`, an answer in SPNEGO is `[1]`.
+fn gss_leg(token: &[u8]) -> Option<&'static str> {
+    match token.first()? {
+        0x60 => Some("AP-REQ"),
+        0xa1 => Some("AP-REP"),
+        _ => None,
+    }
+}
+
+/// One message to or from a KDC, without the length before it: `TGS-REQ`, `KRB-ERROR 25 (pre-authentication required)`.
+/// RFC 4120 §5.10: the application tag says which.
+pub(super) fn kerberos(message: &[u8]) -> Caption {
+    match message.first() {
+        Some(0x6a) => fine("AS-REQ".to_owned()),
+        Some(0x6b) => fine("AS-REP".to_owned()),
+        Some(0x6c) => fine("TGS-REQ".to_owned()),
+        Some(0x6d) => fine("TGS-REP".to_owned()),
+        Some(0x7e) => match error_code(message) {
+            // How every exchange with a password begins.
+            Some(25) => fine("KRB-ERROR 25 (pre-authentication required)".to_owned()),
+            Some(code) => bad(format!("KRB-ERROR {code} ({})", error_words(code))),
+            None => bad("KRB-ERROR".to_owned()),
+        },
+        _ => bad(format!("{} bytes that are no Kerberos message", message.len())),
+    }
+}
+
+/// Field `[6]` of a KRB-ERROR, a small integer: RFC 4120 §5.9.1. The fields before it are numbers, times and at most one
+/// byte long in their tags, so it is found by walking over them.
+fn error_code(message: &[u8]) -> Option<u32> {
+    let (_, inner) = element(message)?;
+    let (_, mut fields) = element(inner)?;
+    while !fields.is_empty() {
+        let (tag, content) = element(fields)?;
+        if tag == 0xa6 {
+            let (_, number) = element(content)?;
+            return number.iter().try_fold(0u32, |code, byte| code.checked_mul(256)?.checked_add(u32::from(*byte)));
+        }
+        let used = fields.len() - after(fields)?.len();
+        fields = fields.get(used..)?;
+    }
+    None
+}
+
+/// The tag and the content of the first DER element.
+fn element(bytes: &[u8]) -> Option<(u8, &[u8])> {
+    let (tag, head, length) = head(bytes)?;
+    Some((tag, bytes.get(head..head.checked_add(length)?)?))
+}
+
+/// What follows the first DER element.
+fn after(bytes: &[u8]) -> Option<&[u8]> {
+    let (_, head, length) = head(bytes)?;
+    bytes.get(head.checked_add(length)?..)
+}
+
+/// Tag, length of the head and length of the content of a DER element.
+fn head(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+    let (tag, first) = (*bytes.first()?, *bytes.get(1)?);
+    if first < 0x80 {
+        return Some((tag, 2, usize::from(first)));
+    }
+    let digits = bytes.get(2..2 + usize::from(first & 0x7f)).filter(|digits| digits.len() <= 4)?;
+    let length = digits.iter().fold(0usize, |length, byte| length << 8 | usize::from(*byte));
+    Some((tag, 2 + digits.len(), length))
+}
+
+/// RFC 4120 §7.5.9.
+fn error_words(code: u32) -> &'static str {
+    match code {
+        6 => "the client is not known",
+        7 => "the service is not known",
+        12 => "policy",
+        14 => "no common encryption type",
+        18 => "the account is disabled or locked",
+        23 => "the password has expired",
+        24 => "wrong password",
+        32 => "the ticket has expired",
+        37 => "the clocks differ too much",
+        68 => "wrong realm",
+        _ => "see RFC 4120",
     }
 }
 

@@ -116,7 +116,10 @@ fn survey(record: &Record) -> (Vec<Hop>, HashMap<u64, ConnId>, bool) {
                             hop.kind = Some(Kind::Sip);
                         }
                     }
-                    Operation::Receive { .. } | Operation::Close { .. } | Operation::Wait { .. } => {}
+                    Operation::Receive { .. }
+                    | Operation::Close { .. }
+                    | Operation::NewKey { .. }
+                    | Operation::Wait { .. } => {}
                 }
                 questions.extend(conn_of(operation).map(|conn| (*id, conn)));
             }
@@ -155,6 +158,8 @@ fn conn_of(operation: &Operation) -> Option<ConnId> {
         | Operation::Receive { conn, .. }
         | Operation::Exchange { conn, .. }
         | Operation::Close { conn } => Some(*conn),
-        Operation::Resolve { .. } | Operation::Connect { .. } | Operation::Wait { .. } => None,
+        Operation::Resolve { .. } | Operation::Connect { .. } | Operation::NewKey { .. } | Operation::Wait { .. } => {
+            None
+        }
     }
 }

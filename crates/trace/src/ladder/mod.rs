@@ -191,7 +191,7 @@ impl Walk<'_> {
             }
             Operation::Send { conn, bytes } => return self.carried(at, *conn, Way::Out, bytes),
             Operation::Close { conn } => return self.closed(at, *conn),
-            Operation::Receive { .. } | Operation::Wait { .. } => return,
+            Operation::Receive { .. } | Operation::NewKey { .. } | Operation::Wait { .. } => return,
         };
         let Some(with) = with else { return };
         let mut text = caption.text;
@@ -270,6 +270,10 @@ impl Walk<'_> {
 /// The captions of all whole messages at the beginning of `buffer`, which are removed from it; and whether what follows
 /// is not SIP.
 fn captions(buffer: &mut Vec<u8>) -> (Vec<caption::Caption>, bool) {
+    // No SIP message begins with a zero byte, and no message to a KDC without one: its length comes first.
+    if buffer.first() == Some(&0) {
+        return (kerberos_captions(buffer), false);
+    }
     let limits = Limits::default();
     let (mut captions, mut at) = (Vec::new(), 0);
     let broken = loop {
@@ -298,4 +302,16 @@ fn captions(buffer: &mut Vec<u8>) -> (Vec<caption::Caption>, bool) {
         buffer.clear();
     }
     (captions, broken)
+}
+
+/// The same for a connection to a KDC: each message has its length before it. RFC 4120 §7.2.2.
+fn kerberos_captions(buffer: &mut Vec<u8>) -> Vec<caption::Caption> {
+    let mut captions = Vec::new();
+    while let Some((head, body)) = buffer.split_first_chunk::<4>() {
+        let length = u32::from_be_bytes(*head) as usize;
+        let Some(message) = body.get(..length) else { break };
+        captions.push(caption::kerberos(message));
+        buffer.drain(..4 + length);
+    }
+    captions
 }

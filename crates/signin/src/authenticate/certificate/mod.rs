@@ -3,5 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | [`published`] | where servers keep the certificates they accept |
+//! | [`judge`] | which certificates are good |
 
+pub mod judge;
 pub mod published;

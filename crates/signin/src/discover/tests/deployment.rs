@@ -55,7 +55,8 @@ pub(super) fn aor(name: &str) -> Aor {
 pub(super) fn log_on(name: &str, password: &str) -> LogOn {
     LogOn {
         account: AccountName::parse(&format!("CONTOSO\\{name}")),
-        password: Password::new(password.to_owned()),
+        password: Some(Password::new(password.to_owned())),
+        tickets: None,
         workstation: "DESK".to_owned(),
     }
 }
@@ -129,7 +130,8 @@ pub(super) fn backing(world: &World) -> Backing {
     Backing {
         topology: Arc::new(topology()),
         directory: people.clone(),
-        verifier: people,
+        ntlm: Some(people),
+        kerberos: None,
         authority: Arc::new(TicketAuthority::new(&[9; 32])),
         surroundings: Arc::new(world.clone()),
         netbios_domain: "CONTOSO".to_owned(),

@@ -1,0 +1,413 @@
+//! Kerberos tickets, the client's side: those that are there, and how others are had. RFC 4120 §3.
+//!
+//! ```text
+//!  a ticket for the service is there ───────────────────────────► use it
+//!  a ticket-granting ticket is there ──► TGS-REQ ──► KDC ───────► use it
+//!  a password is there ──► AS-REQ ──► KDC ──► TGS-REQ ──► KDC ──► use it
+//! ```
+//!
+//! The KDC is the one that was set, else what `_kerberos._tcp.<realm>` names. It is asked over TCP only: every KDC of the
+//! last twenty years answers there, and tickets of Active Directory do not fit into datagrams anyway.
+//!
+//! Absent: realms joined by trusts are followed only as far as the own KDC refers to them by a ticket; smart cards; FAST.
+
+use crate::io::{ConnId, DnsAnswer, Io, RecordKind, StreamError, Target};
+use crate::log_on::LogOn;
+use crate::report::{Certainty, Event, Step, Verdict};
+use crate::web_ticket::message::write_time;
+pub use mechanism::kerberos::TicketCache;
+use mechanism::kerberos::name::{NameError, NameType, Principal};
+use mechanism::kerberos::{ApOptions, ApRequest, AsExchange, AsStep, Credential, KerberosError, Now, TgsExchange};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// TCP port of a KDC. RFC 4120 §7.2.3.
+const KDC_PORT: u16 = 88;
+
+/// Longest answer of a KDC that is read, in bytes. Tickets of users with very many groups have some 48 KiB.
+const MAX_ANSWER: usize = 128 * 1024;
+
+/// Answers to one AS exchange: one asks for pre-authentication, one for another clock or key.
+const MAX_LEGS: usize = 4;
+
+/// Realms passed on the way to a service.
+const MAX_REFERRALS: usize = 4;
+
+/// How long each part may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// One DNS query: 3 s.
+    pub dns: Duration,
+    /// TCP to one address: 3 s. Outside, port 88 is filtered as a rule, and another mechanism waits.
+    pub tcp: Duration,
+    /// One answer: 5 s.
+    pub answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let seconds = Duration::from_secs;
+        Limits { dns: seconds(3), tcp: seconds(3), answer: seconds(5) }
+    }
+}
+
+/// A KDC that was set: host name or address, and TCP port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kdc {
+    /// Host name or address.
+    pub host: String,
+    /// Port; 88 when none is given.
+    pub port: u16,
+}
+
+impl std::str::FromStr for Kdc {
+    type Err = String;
+
+    /// `host`, `host:port` or `[address]:port`.
+    fn from_str(text: &str) -> Result<Kdc, String> {
+        let wrong =
+            || format!("{text}: write a host name or an address, with or without a port, like dc1.contoso.com:88");
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                (host, port.parse().map_err(|_| wrong())?)
+            }
+            _ => (text, KDC_PORT),
+        };
+        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+        if host.is_empty() { Err(wrong()) } else { Ok(Kdc { host, port }) }
+    }
+}
+
+/// How tickets are had.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// The user's realm; else it follows from the account, else from the sign-in address.
+    pub realm: Option<String>,
+    /// KDCs of the realm, in order; else the DNS is asked.
+    pub kdcs: Vec<Kdc>,
+    /// Tickets the user has already: single sign-on.
+    pub cache: Option<TicketCache>,
+    /// How long it may take.
+    pub limits: Limits,
+}
+
+/// The tickets of one sign-in. Those that were had are kept for its other servers.
+pub struct Tickets {
+    source: Source,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The KDC that answered, so that it is looked for once.
+    kdc: Option<SocketAddr>,
+    granting: Option<Credential>,
+    services: BTreeMap<String, Credential>,
+}
+
+impl fmt::Debug for Tickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tickets(realm {:?}, {} KDCs set)", self.source.realm, self.source.kdcs.len())
+    }
+}
+
+/// Why there is no ticket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TicketFailure {
+    /// A name that Kerberos cannot have.
+    #[error(transparent)]
+    Name(NameError),
+    /// Neither a password nor a ticket to begin with.
+    #[error("there is neither a password nor a ticket of the user: {0}")]
+    NothingToBeginWith(String),
+    /// Nobody says where the realm's KDC is.
+    #[error("no KDC is known for the realm {realm}: {how}")]
+    NoKdc {
+        /// Which realm.
+        realm: String,
+        /// What was looked for.
+        how: String,
+    },
+    /// No KDC answers.
+    #[error("no KDC of the realm {realm} answers: {tried}")]
+    Unreachable {
+        /// Which realm.
+        realm: String,
+        /// Which addresses, and what happened.
+        tried: String,
+    },
+    /// The KDC says no, or what it says is wrong.
+    #[error("the KDC of {realm}: {error}")]
+    Kdc {
+        /// Which realm.
+        realm: String,
+        /// What it says.
+        error: KerberosError,
+    },
+    /// The KDC sends the client from realm to realm.
+    #[error("the KDC of {realm} refers to ever other realms")]
+    Referrals {
+        /// Where it began.
+        realm: String,
+    },
+}
+
+impl TicketFailure {
+    /// Whether the password is what was refused: it must not be tried again elsewhere.
+    pub fn blames_password(&self) -> bool {
+        matches!(self, TicketFailure::Kdc { error, .. } if error.blames_credentials())
+    }
+
+    /// What it means and what to do.
+    pub fn verdict(&self) -> Verdict {
+        use Certainty::{Certain, Consistent};
+        let (id, certainty, fix) = match self {
+            TicketFailure::Name(_) => ("krb-wrong-realm", Certain, "correct the logon name or the realm".to_owned()),
+            TicketFailure::NothingToBeginWith(_) => {
+                ("krb-no-tgt", Certain, "give a password, or obtain a ticket first (kinit)".to_owned())
+            }
+            TicketFailure::NoKdc { .. } => (
+                "krb-kdc-unreachable",
+                Certain,
+                "set the KDC (--kdc), or publish _kerberos._tcp of the realm in the DNS of this network".to_owned(),
+            ),
+            TicketFailure::Unreachable { .. } => (
+                "krb-kdc-unreachable",
+                Certain,
+                "open port 88 to a domain controller; outside, use a certificate or NTLM instead".to_owned(),
+            ),
+            TicketFailure::Kdc { error, .. } => (error.id(), Certain, error.fix().to_owned()),
+            TicketFailure::Referrals { .. } => {
+                ("krb-wrong-realm", Consistent, "correct the realm trusts and their name routing".to_owned())
+            }
+        };
+        Verdict { id: id.to_owned(), certainty, sentence: self.to_string(), fix }
+    }
+}
+
+impl Tickets {
+    /// None yet but those of the source.
+    pub fn new(source: Source) -> Tickets {
+        Tickets { source, state: Mutex::default() }
+    }
+
+    /// Whether there are tickets to begin with, so that no password is needed.
+    pub fn has_some(&self) -> bool {
+        self.source.cache.is_some()
+    }
+
+    /// A request for `service` (`class/host`), for one use. `domain` is the sign-in address's, for want of another realm.
+    pub async fn request(
+        &self,
+        io: &dyn Io,
+        log_on: &LogOn,
+        domain: &str,
+        service: &str,
+        options: ApOptions,
+    ) -> Result<ApRequest, TicketFailure> {
+        let realm = self.realm(log_on, domain);
+        let ticket = self.ticket(io, log_on, &realm, service).await?;
+        let random = |bytes: &mut [u8]| io.fill_random(bytes);
+        ticket.ap_request(now(io), &random, options).map_err(|error| TicketFailure::Kdc { realm, error })
+    }
+
+    fn realm(&self, log_on: &LogOn, domain: &str) -> String {
+        let of_cache = || self.source.cache.as_ref().map(|cache| cache.default_principal().realm.clone());
+        let of_account = || Some(log_on.account.user.split_once('@')?.1.to_ascii_uppercase());
+        let realm = self.source.realm.clone().or_else(of_cache).or_else(of_account);
+        realm.unwrap_or_else(|| domain.to_ascii_uppercase())
+    }
+
+    async fn ticket(
+        &self,
+        io: &dyn Io,
+        log_on: &LogOn,
+        realm: &str,
+        service: &str,
+    ) -> Result<Credential, TicketFailure> {
+        let at = now(io);
+        if let Some(ticket) = self.state().services.get(service).filter(|ticket| ticket.usable_at(at)) {
+            return Ok(ticket.clone());
+        }
+        let (class, host) = service.split_once('/').unwrap_or((service, ""));
+        let principal = Principal::service(class, host, realm).map_err(TicketFailure::Name)?;
+        if let Some(ticket) = self.source.cache.as_ref().and_then(|cache| cache.ticket_for(&principal, at)) {
+            return Ok(ticket.clone());
+        }
+        let granting = self.granting(io, log_on, realm).await?;
+        let ticket = self.from_granting(io, granting, principal, realm).await?;
+        tell(io, format!("the KDC of {realm} gave a ticket for {service}, valid until {}", write_time(ticket.ends())));
+        self.state().services.insert(service.to_owned(), ticket.clone());
+        Ok(ticket)
+    }
+
+    /// TGS exchange, over as many realms as the KDCs refer to.
+    async fn from_granting(
+        &self,
+        io: &dyn Io,
+        mut granting: Credential,
+        service: Principal,
+        realm: &str,
+    ) -> Result<Credential, TicketFailure> {
+        let mut asked = realm.to_owned();
+        for _ in 0..=MAX_REFERRALS {
+            let refused = |error| TicketFailure::Kdc { realm: asked.clone(), error };
+            let random = |bytes: &mut [u8]| io.fill_random(bytes);
+            let (exchange, request) =
+                TgsExchange::begin(&granting, service.clone(), now(io), &random).map_err(refused)?;
+            let reply = self.exchange(io, &asked, &request).await?;
+            let ticket = exchange.answer(&reply).map_err(refused)?;
+            match ticket.referred_realm() {
+                None => return Ok(ticket),
+                Some(next) => {
+                    asked = next.to_owned();
+                    granting = ticket;
+                }
+            }
+        }
+        Err(TicketFailure::Referrals { realm: realm.to_owned() })
+    }
+
+    /// The ticket-granting ticket: kept, of the user's cache, or by password.
+    async fn granting(&self, io: &dyn Io, log_on: &LogOn, realm: &str) -> Result<Credential, TicketFailure> {
+        let at = now(io);
+        if let Some(granting) = self.state().granting.as_ref().filter(|ticket| ticket.usable_at(at)) {
+            return Ok(granting.clone());
+        }
+        if let Some(granting) = self.source.cache.as_ref().and_then(|cache| cache.tgt(realm, at)) {
+            tell(io, format!("a ticket of {} is at hand", granting.client()));
+            return Ok(granting.clone());
+        }
+        let Some(password) = &log_on.password else {
+            let why = match &self.source.cache {
+                Some(_) => format!("the ticket cache has no ticket of {realm} that is still valid"),
+                None => "there is no ticket cache".to_owned(),
+            };
+            return Err(TicketFailure::NothingToBeginWith(why));
+        };
+        let refused = |error| TicketFailure::Kdc { realm: realm.to_owned(), error };
+        let random = |bytes: &mut [u8]| io.fill_random(bytes);
+        let client = client_principal(log_on, realm).map_err(TicketFailure::Name)?;
+        let (mut exchange, mut request) = AsExchange::begin(client, at, &random).map_err(refused)?;
+        for _ in 0..MAX_LEGS {
+            let reply = self.exchange(io, realm, &request).await?;
+            match exchange.answer(&reply, password.reveal(), now(io), &random).map_err(refused)? {
+                AsStep::Done(granting) => {
+                    tell(io, format!("the KDC of {realm} knows {} by the password", granting.client()));
+                    self.state().granting = Some(granting.clone());
+                    return Ok(granting);
+                }
+                AsStep::Send(next, bytes) => (exchange, request) = (*next, bytes),
+            }
+        }
+        Err(TicketFailure::Referrals { realm: realm.to_owned() })
+    }
+
+    /// One request to the first KDC that answers.
+    async fn exchange(&self, io: &dyn Io, realm: &str, request: &[u8]) -> Result<Vec<u8>, TicketFailure> {
+        let mut tried = Vec::new();
+        let known = self.state().kdc;
+        if let Some(address) = known {
+            match self.ask(io, address, request).await {
+                Ok(answer) => return Ok(answer),
+                Err(why) => tried.push(format!("{address} {why}")),
+            }
+        }
+        for kdc in self.kdcs(io, realm).await? {
+            for address in self.addresses(io, &kdc.host).await {
+                let address = SocketAddr::new(address, kdc.port);
+                match self.ask(io, address, request).await {
+                    Ok(answer) => {
+                        self.state().kdc = Some(address);
+                        return Ok(answer);
+                    }
+                    Err(why) => tried.push(format!("{address} {why}")),
+                }
+            }
+            if tried.is_empty() {
+                tried.push(format!("{} has no address here", kdc.host));
+            }
+        }
+        Err(TicketFailure::Unreachable { realm: realm.to_owned(), tried: tried.join("; ") })
+    }
+
+    async fn kdcs(&self, io: &dyn Io, realm: &str) -> Result<Vec<Kdc>, TicketFailure> {
+        if !self.source.kdcs.is_empty() {
+            return Ok(self.source.kdcs.clone());
+        }
+        let name = format!("_kerberos._tcp.{}", realm.to_ascii_lowercase());
+        match io.resolve(&name, RecordKind::Srv, self.source.limits.dns).await {
+            DnsAnswer::Services(mut records) if !records.is_empty() => {
+                records.sort_by_key(|srv| (srv.priority, std::cmp::Reverse(srv.weight)));
+                Ok(records.into_iter().map(|srv| Kdc { host: srv.target, port: srv.port }).collect())
+            }
+            answer => Err(TicketFailure::NoKdc {
+                realm: realm.to_owned(),
+                how: format!("{name}: {}", crate::http::dns_words(&answer)),
+            }),
+        }
+    }
+
+    async fn addresses(&self, io: &dyn Io, host: &str) -> Vec<IpAddr> {
+        if let Ok(address) = host.parse() {
+            return vec![address];
+        }
+        match io.resolve(host, RecordKind::Address, self.source.limits.dns).await {
+            DnsAnswer::Addresses { addresses, .. } => addresses,
+            _ => Vec::new(),
+        }
+    }
+
+    async fn ask(&self, io: &dyn Io, address: SocketAddr, request: &[u8]) -> Result<Vec<u8>, String> {
+        let opened = io.connect(Target::Direct(address), self.source.limits.tcp).await;
+        let conn = opened.map_err(|error| error.to_string())?.conn;
+        let answer = self.converse(io, conn, request).await;
+        io.close(conn).await;
+        answer
+    }
+
+    /// A message over TCP has its length before it, 4 bytes, big-endian. RFC 4120 §7.2.2.
+    async fn converse(&self, io: &dyn Io, conn: ConnId, request: &[u8]) -> Result<Vec<u8>, String> {
+        let words = |error: StreamError| error.to_string();
+        let length = u32::try_from(request.len()).map_err(|_| "the request is too long".to_owned())?;
+        io.send(conn, [&length.to_be_bytes(), request].concat()).await.map_err(words)?;
+        let deadline = io.now().since_start + self.source.limits.answer;
+        let mut answer = Vec::new();
+        loop {
+            if let Some((head, body)) = answer.split_first_chunk::<4>() {
+                let length = u32::from_be_bytes(*head) as usize;
+                if length > MAX_ANSWER {
+                    return Err(format!("it announces an answer of {length} bytes; that is not a KDC"));
+                }
+                if let Some(whole) = body.get(..length) {
+                    return Ok(whole.to_vec());
+                }
+            }
+            let left = deadline.saturating_sub(io.now().since_start);
+            answer.extend(io.receive(conn, left).await.map_err(words)?);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The principal of an account. A UPN is an enterprise name: which principal it stands for is for the KDC to say, since
+/// its right side need not be the realm.
+fn client_principal(log_on: &LogOn, realm: &str) -> Result<Principal, NameError> {
+    let user = &log_on.account.user;
+    let name_type = if user.contains('@') { NameType::Enterprise } else { NameType::Principal };
+    Principal::new(name_type, vec![user.clone()], realm.to_owned())
+}
+
+fn now(io: &dyn Io) -> Now {
+    Now { unix_seconds: io.now().unix_seconds, microseconds: io.now().since_start.subsec_micros() }
+}
+
+fn tell(io: &dyn Io, line: String) {
+    io.tell(Event::Evidence(Step::Authentication, line));
+}
