@@ -134,7 +134,7 @@ async fn each_refusal_has_its_own_verdict() {
             id: "auth-no-common-scheme",
             certainty: Certain,
             step: 3,
-            names: "dir.contoso.test wants NTLM, and no password was given",
+            names: "dir.contoso.test wants Kerberos, and no password was given",
             status: Some(401),
         },
         Refusal {
