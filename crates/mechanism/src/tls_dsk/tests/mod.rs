@@ -7,6 +7,9 @@ mod paper;
 
 use super::*;
 use crate::Side;
+use crate::user_certificate::{
+    CertificateRequest, Lifetimes, Order, RequestLimits, UserCertificate, UserCertificateAuthority, new_key, request,
+};
 use paper::{Extension, Paper, papers};
 
 fn server(policy: Policy) -> Server {
@@ -118,6 +121,26 @@ fn every_certificate_arrives_whose_key_the_client_has() {
     }
     let left_behind = openssl::error::ErrorStack::get();
     assert!(left_behind.errors().is_empty(), "{left_behind}");
+}
+
+#[test]
+fn certificates_of_our_authority_are_good_for_both_halves() {
+    const NOW: i64 = 1_700_000_000;
+    let lifetime = Lifetimes::default().usual;
+    let authority_key = new_key(2048).expect("a key");
+    let root = UserCertificateAuthority::certify(&authority_key, [1; 16], NOW, lifetime).expect("a certificate");
+    let authority = UserCertificateAuthority::new(&root, &authority_key).expect("an authority");
+    let key = new_key(2048).expect("a key");
+    let request = request::write("alice@contoso.test", &key).expect("a request");
+    let request = CertificateRequest::read(&request, &RequestLimits::default()).expect("a request");
+    let order = Order { address: "alice@contoso.test", request: &request, serial: [2; 16], now: NOW, lifetime };
+    let certificate = authority.issue(&order).expect("a certificate");
+
+    let client = Client::new(&certificate, &key, Policy::default()).expect("a client");
+    let shown = run(&server(Policy::default()), &client).expect("a handshake").certificate;
+    let shown = UserCertificate::read(&shown).expect("a certificate");
+    assert!(authority.recognises(&shown));
+    assert_eq!(shown.common_name(), Some("alice@contoso.test"));
 }
 
 #[test]
