@@ -10,7 +10,7 @@ use mechanism::ntlm::Entropy;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
 use signin::authenticate::association::Association;
 use signin::authenticate::client::{challenges, first_leg, last_leg};
-use signin::authenticate::message::Challenge;
+use signin::authenticate::message::{Challenge, Scheme};
 use signin::name::Aor;
 use signin::register::client::Registration;
 use sip::framing::{Cut, Limits, cut};
@@ -211,7 +211,7 @@ fn epid_seed(epid: &signin::register::endpoint::Epid) -> u8 {
 fn offer(text: &str) -> Challenge {
     let message = Message::parse(text.as_bytes()).expect("a message");
     assert_eq!(message.status(), Some(401), "{text}");
-    challenges(&message).into_iter().next().expect("a challenge")
+    challenges(&message).into_iter().find(|challenge| challenge.scheme == Scheme::Ntlm).expect("a challenge of NTLM")
 }
 
 // ---- streams -----------------------------------------------------------------------------------------------

@@ -301,16 +301,16 @@ pub fn ways(
         Choice::Only(scheme) => *scheme == way.scheme(),
     };
     let on_offer: Vec<Way> = order.into_iter().filter(is_wanted).filter(is_offered).collect();
-    if on_offer.is_empty() {
+    let possible: Vec<Way> = on_offer.iter().copied().filter(|way| way.is_possible(means)).collect();
+    if let (Some(first), true, false) = (on_offer.first(), possible.is_empty(), means.password) {
+        return Err(AuthFailure::NoPassword { server: server.to_owned(), scheme: first.scheme() });
+    }
+    if possible.is_empty() {
         let wanted = match choice {
             Choice::Auto => "TLS-DSK, Kerberos or NTLM".to_owned(),
             Choice::Only(scheme) => format!("{scheme} only"),
         };
         return Err(AuthFailure::NothingInCommon { server: server.to_owned(), offered: names(), wanted });
-    }
-    let possible: Vec<Way> = on_offer.iter().copied().filter(|way| way.is_possible(means)).collect();
-    if possible.is_empty() {
-        return Err(AuthFailure::NoPassword { server: server.to_owned(), scheme: on_offer[0].scheme() });
     }
     let reason = |way: &Way| match choice {
         Choice::Only(scheme) => format!("{scheme}, as asked for (offered: {})", names()),
