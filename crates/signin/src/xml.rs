@@ -1,6 +1,8 @@
 //! A small tree for XML from peers: bounded in size and depth, no DOCTYPE, names compared without their namespace
 //! prefix, because real peers choose prefixes freely. Writing is text with [`escape`].
 
+pub mod canonical;
+
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use std::borrow::Cow;

@@ -58,12 +58,18 @@ pub struct Grant {
 /// A ticket that was recognised. Only [`TicketAuthority::check`] makes one.
 #[derive(Debug, Clone)]
 pub struct VerifiedTicket {
+    id: String,
     aor: Aor,
     expires: i64,
     proof_key: ProofKey,
 }
 
 impl VerifiedTicket {
+    /// Its name (`AssertionID`); no two tickets have the same.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Whose it is.
     pub fn aor(&self) -> &Aor {
         &self.aor
@@ -157,7 +163,8 @@ impl TicketAuthority {
         }
         let sealed = STANDARD.decode(fields.sealed_key).map_err(|_| invalid)?;
         let proof_key = ProofKey::from_bytes(self.seal(fields.id, &sealed));
-        Ok(VerifiedTicket { aor: Aor::from_uri(fields.subject).map_err(|_| invalid)?, expires, proof_key })
+        let aor = Aor::from_uri(fields.subject).map_err(|_| invalid)?;
+        Ok(VerifiedTicket { id: fields.id.to_owned(), aor, expires, proof_key })
     }
 
     /// Recognises the ticket in an `X-MS-WebTicket` header: `opaque=` and base64 of the assertion.

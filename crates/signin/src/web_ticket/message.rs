@@ -30,10 +30,11 @@ pub const CONTENT_TYPE: &str = "text/xml; charset=utf-8";
 /// Kind of claim: a SIP URI.
 pub const SIP_URI_CLAIM: &str = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/uri";
 
-const TRUST: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512";
+const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+pub(crate) const TRUST: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512";
 const CLAIM_DIALECT: &str = "urn:component:Microsoft.Rtc.WebAuthentication.2010:authclaims";
-const WSU: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd";
-const WSSE: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
+pub(crate) const WSU: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd";
+pub(crate) const WSSE: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd";
 
 /// Largest SOAP message accepted, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
@@ -54,7 +55,8 @@ pub enum MessageError {
     Unusable(&'static str),
 }
 
-fn parse(bytes: &[u8]) -> Result<Element, MessageError> {
+/// Reads a SOAP message as far as it is XML.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Element, MessageError> {
     Ok(Element::parse_within(bytes, Limits { bytes: MAX_BYTES, ..Limits::default() })?)
 }
 
@@ -337,6 +339,34 @@ fn read_proof(response: &Element) -> Result<Proof, MessageError> {
     }
 }
 
+/// Error ids of web services. The first group is `[MS-OCER]` §7.22, as far as it is known; for what has no id there, the
+/// second group is this project's own.
+pub mod error_id {
+    /// The user is not enabled for SIP.
+    pub const NOT_SIP_ENABLED: u32 = 28000;
+    /// There is no security token, or none that is understood.
+    pub const NO_TOKEN: u32 = 28020;
+    /// The ticket was altered, or is not of this deployment.
+    pub const INVALID_TICKET: u32 = 28032;
+    /// The ticket's time is over, or has not come.
+    pub const EXPIRED_TICKET: u32 = 28033;
+
+    /// Own: the ticket is for another service.
+    pub const OTHER_AUDIENCE: u32 = 28901;
+    /// Own: the proof of possession is not right.
+    pub const BAD_PROOF: u32 = 28902;
+    /// Own: this very request, with its proof, was already answered.
+    pub const REPLAYED: u32 = 28903;
+    /// Own: what is signed has expired.
+    pub const STALE_PROOF: u32 = 28904;
+    /// Own: the address asked for is not that of the ticket.
+    pub const NOT_OWNER: u32 = 28905;
+    /// Own: the message itself cannot be used.
+    pub const BAD_REQUEST: u32 = 28906;
+    /// Own: the certification request is not accepted.
+    pub const BAD_CERTIFICATION_REQUEST: u32 = 28907;
+}
+
 /// What a web service says is wrong, in its header or in a SOAP fault. `[MS-OCER]` §7.22 lists the ids.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Diagnostics {
@@ -408,10 +438,16 @@ impl Diagnostics {
 
     /// The SOAP fault that says the same, for status 500.
     pub fn fault(&self) -> String {
-        let code = self.fault.as_deref().and_then(|f| f.rsplit(':').next()).unwrap_or("FailedAuthentication");
+        let code = self.fault.as_deref().unwrap_or("wsse:FailedAuthentication");
+        let (prefix, code) = code.split_once(':').unwrap_or(("wsse", code));
+        let namespace = match prefix {
+            "s" => SOAP,
+            "wst" => TRUST,
+            _ => WSSE,
+        };
         format!(
             "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
-             xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body><s:Fault><faultcode xmlns:a=\"{WSSE}\">\
+             xmlns:s=\"{SOAP}\"><s:Body><s:Fault><faultcode xmlns:a=\"{namespace}\">\
              a:{code}</faultcode><faultstring xml:lang=\"en-US\">{reason}</faultstring><detail><OCSDiagnosticsFault \
              xmlns=\"urn:component:Microsoft.Rtc.WebAuthentication.2010\"><Ms-Diagnostics-Fault><ErrorId>{id}</ErrorId>\
              <Reason>{reason}</Reason></Ms-Diagnostics-Fault></OCSDiagnosticsFault></detail></s:Fault></s:Body></s:Envelope>",

@@ -11,6 +11,7 @@
 //! | [`client`] | obtaining a ticket |
 //! | [`authority`] | making tickets and recognising them |
 //! | [`server`] | the ticket service |
+//! | [`security`] | a ticket in a SOAP message, with the proof of possession |
 //!
 //! Absent: Kerberos, certificate, PIN and federated log-on, compact tickets. Their ports are not published.
 
@@ -18,6 +19,7 @@ pub mod authority;
 pub mod client;
 pub mod message;
 pub mod proof_key;
+pub mod security;
 pub mod server;
 
 /// HTTP header that carries a ticket: `opaque=` and base64 of the assertion. In lower case, as headers are compared.
