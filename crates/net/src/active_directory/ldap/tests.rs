@@ -251,6 +251,54 @@ async fn silence_is_an_error_in_time_and_the_next_controller_is_asked() {
     assert!(both.user(&alice()).await.expect("the second answers").is_some());
 }
 
+/// An address whose connections are never taken: the system no longer answers further ones. Holds those that fill it.
+async fn unanswered() -> (Controller, TcpListener, Vec<tokio::task::JoinHandle<std::io::Result<TcpStream>>>) {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("loopback has a free port");
+    let listener = socket.listen(0).expect("it is bound");
+    let address = listener.local_addr().expect("it is bound");
+    let filling = (0..4).map(|_| tokio::spawn(TcpStream::connect(address))).collect();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    (plain(address), listener, filling)
+}
+
+#[tokio::test]
+async fn an_address_from_which_nothing_comes_costs_its_limit_once() {
+    let (nowhere, _listener, _filling) = unanswered().await;
+    let begun = Instant::now();
+    let error = directory(vec![nowhere.clone()]).user(&alice()).await.expect_err("nobody is there");
+    assert!(error.0.contains("no answer to the attempt to connect within 300ms"), "{error}");
+    assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
+
+    let server = Server::with(&[ALICE]).await;
+    let both = directory_with(vec![nowhere, server.controller()], |settings| settings.limits.remember = Duration::ZERO);
+    assert!(both.user(&alice()).await.expect("the second answers").is_some());
+    let begun = Instant::now();
+    assert!(both.user(&alice()).await.expect("the second answers").is_some());
+    assert!(begun.elapsed() < Duration::from_millis(250), "the first is left alone: {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn an_account_name_that_two_could_have_is_nobodys() {
+    const CAROL: &[(&str, &str)] = &[
+        ("sAMAccountName", "carol"),
+        ("userPrincipalName", "carol.c@contoso.test"),
+        ("userAccountControl", "512"),
+        ("msRTCSIP-PrimaryUserAddress", "sip:carol@contoso.test"),
+    ];
+    const OTHER: &[(&str, &str)] = &[
+        ("sAMAccountName", "alina"),
+        ("userPrincipalName", "carol@contoso.test"),
+        ("userAccountControl", "512"),
+        ("msRTCSIP-PrimaryUserAddress", "sip:alina@contoso.test"),
+    ];
+    let server = Server::with(&[CAROL, OTHER]).await;
+    let directory = directory(vec![server.controller()]);
+    directory.user_of_account(&account("carol@contoso.test")).await.expect_err("carol or alina?");
+    let carol = directory.user_of_account(&account("CONTOSO\\carol")).await.expect("it answers").expect("only she");
+    assert_eq!(carol.aor.as_str(), "carol@contoso.test");
+}
+
 #[tokio::test]
 async fn while_a_controller_is_left_alone_the_error_comes_at_once() {
     let silent = Server::start(|_, _| Some(Vec::new())).await;
