@@ -1,5 +1,6 @@
 //! The command line, as typed. Every option says what it is for, its default and its unit.
 
+use crate::admin::Admin;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -26,6 +27,8 @@ pub(crate) enum Verb {
     Signin(Box<Signin>),
     /// Draws the call flow of a sign-in that was saved with `signin --save`.
     Ladder(Ladder),
+    /// Shows and changes what a deployment keeps: users, policies, sites, dial plans. Its servers may be running.
+    Admin(Box<Admin>),
 }
 
 /// Options of `demo`.
@@ -147,7 +150,13 @@ pub(crate) struct Signin {
     /// Print one JSON document instead of text
     #[arg(long)]
     pub(crate) json: bool,
-    /// Show what settings brought
+    /// Show what the sign-in brought (repeatable)
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(crate) show: Vec<Show>,
+    /// Show what would be called when NUMBER is dialled
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) dial: Option<String>,
+    /// Show all that step 5 brought
     #[arg(long, short)]
     pub(crate) verbose: bool,
 }
@@ -191,6 +200,13 @@ pub(crate) enum View {
 pub(crate) enum LadderForm {
     /// For a terminal or a mail
     Text,
+}
+
+/// What a sign-in brought, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Show {
+    /// Settings, policies and the dial plan
+    Settings,
 }
 
 /// A name server as typed: an address, with a port or without.

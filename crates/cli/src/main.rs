@@ -1,8 +1,9 @@
-//! One program: `demo`, `lab`, `signin`, `ladder`.
+//! One program: `demo`, `lab`, `signin`, `ladder`, `admin`.
 //!
 //! What was typed ([`arguments`]) becomes what it means ([`wish`]) once, at the edge; after that no text stands for a
 //! name, an address or a mechanism. What people see is written in [`show`] and nowhere else.
 
+mod admin;
 mod arguments;
 mod attempt;
 mod cache;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Verb::Lab(wanted) => runtime.block_on(lab::run(wanted)),
         Verb::Demo(wanted) => runtime.block_on(demo::run(wanted)),
         Verb::Ladder(wanted) => ladder::run(&wanted),
+        Verb::Admin(wanted) => admin::run(*wanted),
     };
     outcome.unwrap_or_else(|report| fail(&report))
 }

@@ -1,5 +1,7 @@
 //! What a person sees while a sign-in runs and when it is over: steps with their proof lines, the verdict, a table.
 
+use signin::directory::DialPlan;
+use signin::provision::settings::normalization::Normalizer;
 use signin::report::{Certainty, Event, SignInReport, Step, StepReport, StepResult, Verdict};
 use std::fmt::Write;
 use std::io::Write as _;
@@ -108,6 +110,56 @@ pub(crate) fn settings(settings: &serde_json::Value) -> String {
         let _ = writeln!(text, "  {name}: {value}");
     }
     text
+}
+
+/// The provisioning groups with their values, and the rules of the dial plan.
+pub(crate) fn provisioning(settings: &serde_json::Value) -> String {
+    let mut text = String::new();
+    for (group, properties) in settings["provisioning"].as_object().into_iter().flatten() {
+        let _ = writeln!(text, "{group}");
+        for (name, value) in properties.as_object().into_iter().flatten() {
+            let value = value.as_str().unwrap_or_default();
+            let long = value.chars().count() > 100;
+            let value: String = value.chars().take(100).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let _ = writeln!(text, "  {name:<36} {value}{}", if long { "…" } else { "" });
+        }
+    }
+    match serde_json::from_value::<DialPlan>(settings["dial_plan"].clone()) {
+        Err(_) => text.push_str("no dial plan: only global numbers can be called\n"),
+        Ok(plan) => {
+            let _ = writeln!(text, "dial plan {}", plan.name);
+            for rule in &plan.rules {
+                let kind = if rule.internal_extension { "  (extension)" } else { "" };
+                let _ = writeln!(text, "  {:<36} {}{kind}", rule.pattern, rule.translation);
+            }
+        }
+    }
+    for problem in settings["known"]["problems"].as_array().into_iter().flatten() {
+        let _ = writeln!(text, "! {}", problem.as_str().unwrap_or_default());
+    }
+    text
+}
+
+/// What is called when this is dialled.
+pub(crate) fn dialled(settings: &serde_json::Value, number: &str, address: &str) -> String {
+    let plan = serde_json::from_value::<DialPlan>(settings["dial_plan"].clone());
+    let plan = plan.unwrap_or_else(|_| DialPlan {
+        name: "dialstring".to_owned(), // what a number is said to be when there is no plan
+        rules: Vec::new(),
+        external_access_prefix: None,
+        optimize_device_dialing: false,
+    });
+    let domain = address.rsplit('@').next().unwrap_or_default();
+    match Normalizer::of(&plan).normalize(number) {
+        Err(error) => format!("{number}: {error}\n"),
+        Ok(normalized) => {
+            let rule = match normalized.rule {
+                Some(rule) => format!("rule {} of {}", rule + 1, plan.name),
+                None => "no rule".to_owned(),
+            };
+            format!("{number} calls {} ({rule}) as {}\n", normalized.number, normalized.uri(domain))
+        }
+    }
 }
 
 /// A table of sign-ins: how, where, how many REGISTERs, how long.

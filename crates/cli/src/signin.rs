@@ -1,6 +1,6 @@
 //! `signin`: one sign-in, told while it happens.
 
-use crate::arguments::Signin;
+use crate::arguments::{Show, Signin};
 use crate::show::{self, Style};
 use crate::{attempt, cache, ladder, wish};
 use miette::{IntoDiagnostic, Result};
@@ -45,6 +45,12 @@ fn conclusion(
     if typed.ladder.is_some() {
         text.push_str(&trace::ladder::text(record, ladder::columns(None)));
         text.push('\n');
+    }
+    if typed.show.contains(&Show::Settings) && report.signed_in {
+        text.push_str(&show::provisioning(&report.settings));
+    }
+    if let (Some(number), true) = (&typed.dial, report.signed_in) {
+        text.push_str(&show::dialled(&report.settings, number, &report.address));
     }
     if typed.verbose && report.signed_in {
         text.push_str(&show::settings(&report.settings));

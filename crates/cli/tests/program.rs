@@ -1,4 +1,4 @@
-//! The program as a person runs it: `demo`, `lab`, `signin`, `ladder`, their output and exit status.
+//! The program as a person runs it: `demo`, `lab`, `signin`, `ladder`, `admin`, their output and exit status.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ impl Lab {
         let child = signpost()
             .args(["lab", "--seconds", "120", "--ready-file"])
             .arg(folder.path().join("ready.json"))
+            .arg("--state")
+            .arg(folder.path().join("state"))
             .stdout(Stdio::null())
             .spawn()
             .expect("the lab starts");
@@ -44,6 +46,14 @@ impl Lab {
         let mut command = signpost();
         command.args(["signin", address, "--user", &format!("CONTOSO\\{name}"), "--lab"]).arg(self.ready());
         command.args(more).env("SIGNPOST_PASSWORD", password).output().expect("runs")
+    }
+}
+
+impl Lab {
+    /// Runs `admin` on the lab's store, while the lab runs.
+    fn admin(&self, arguments: &[&str]) -> Output {
+        let state = self.folder.path().join("state");
+        signpost().args(["admin", "--state"]).arg(state).args(arguments).output().expect("runs")
     }
 }
 
@@ -192,4 +202,146 @@ fn the_server_of_the_last_sign_in_is_tried_first() {
     let evidence = |report: &Value| report["steps"][0]["evidence"].to_string();
     assert!(evidence(&first).contains("lyncdiscoverinternal"), "{first}");
     assert!(!evidence(&second).contains("lyncdiscoverinternal"), "{second}");
+}
+
+/// Standard error on one line, without the box it is drawn in.
+fn told(output: &Output) -> String {
+    text(&output.stderr).replace(['\n', '│', '×', '╰', '─', '▶'], " ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn admin_changes_what_a_running_lab_tells_its_clients() {
+    let lab = Lab::start();
+    let signed_in = || {
+        // The servers look for changes of others once a second.
+        std::thread::sleep(Duration::from_millis(1200));
+        json(&lab.signin("carol@contoso.test", "Carol-in-the-lab-3", &["--view", "internal", "--json"]))
+    };
+    let before = signed_in();
+    let value = |report: &Value, group: &str, name: &str| report["settings"]["provisioning"][group][name].clone();
+    assert_eq!(value(&before, "userSetting", "disableFileTransfer"), "true", "set for carol");
+    assert_eq!(value(&before, "ucPolicy", "EnableCallPark"), "true", "set for Redmond");
+    assert_eq!(value(&before, "ServerConfiguration", "organization"), "Contoso", "set for everyone");
+    assert_eq!(value(&before, "ServerConfiguration", "ucLocationProfile"), "Redmond.contoso.test");
+    assert_eq!(before["settings"]["known"]["messages"]["no_files"], true);
+    assert_eq!(before["settings"]["known"]["problems"], serde_json::json!([]));
+    assert_eq!(before["settings"]["dial_plan"]["name"], "Redmond.contoso.test");
+
+    for arguments in [
+        &["policy", "set", "ucPolicy", "EnableCallPark", "FALSE", "--user", "carol@contoso.test"][..],
+        &["policy", "clear", "userSetting", "disableFileTransfer", "--user", "carol@contoso.test"],
+        &["policy", "set", "ServerConfiguration", "organization", "Contoso & Sons"],
+        &["dialplan", "assign", "munich-sales.contoso.test", "--user", "carol@contoso.test"],
+    ] {
+        let output = lab.admin(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", told(&output));
+    }
+    let after = signed_in();
+    assert_eq!(value(&after, "ucPolicy", "EnableCallPark"), "false");
+    assert_eq!(value(&after, "userSetting", "disableFileTransfer"), "false");
+    assert_eq!(value(&after, "userSetting", "ucUserLocationProfile"), "Munich-Sales.contoso.test");
+    assert_eq!(value(&after, "ServerConfiguration", "organization"), "Contoso & Sons");
+    assert_eq!(after["settings"]["dial_plan"]["name"], "Munich-Sales.contoso.test");
+    assert_eq!(after["settings"]["known"]["dial_plan"], "Munich-Sales.contoso.test");
+
+    let barred = lab.admin(&["user", "disable", "carol@contoso.test"]);
+    assert!(text(&barred.stdout).contains("may not log on"), "{}", told(&barred));
+    assert_eq!(signed_in()["verdict"]["id"], "user-disabled");
+    let shown = json(&lab.admin(&["user", "show", "carol@contoso.test", "--json"]));
+    assert_eq!((&shown["schema"], &shown["user"]["enabled"]), (&1.into(), &false.into()));
+}
+
+#[test]
+fn signin_shows_settings_and_what_a_number_calls() {
+    let lab = Lab::start();
+    let output =
+        lab.signin("frank@contoso.test", "Frank-in-the-lab-6", &["--show", "settings", "--dial", "089 123456"]);
+    let shown = text(&output.stdout);
+    let lines: Vec<String> = shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "meetingPolicy",
+        "MeetingSize 1000",
+        "AllowRecording true",
+        "EnablePrivacyMode true",
+        "dial plan Munich-Sales.contoso.test",
+        r"^0([1-9]\d{5,11})$ +49$1",
+        "089 123456 calls +4989123456 (rule 5 of Munich-Sales.contoso.test) as sip:+4989123456@contoso.test;user=phone",
+    ] {
+        assert!(lines.iter().any(|shown| shown == line), "{line}: {shown}");
+    }
+}
+
+#[test]
+fn a_dial_plan_is_written_tried_and_removed() {
+    let lab = Lab::start();
+    let tested = |arguments: &[&str]| {
+        let mut all = vec!["dialplan", "test", "--json"];
+        all.extend(arguments);
+        json(&lab.admin(&all))
+    };
+    let alice = tested(&["(425) 555-0100", "--user", "alice@contoso.test"]);
+    assert_eq!((&alice["plan"], &alice["rule"]), (&"Redmond.contoso.test".into(), &4.into()));
+    assert_eq!(alice["uri"], "sip:+14255550100@contoso.test;user=phone");
+    assert_eq!(alice["tried"].as_array().expect("attempts").len(), 4);
+    assert_eq!(
+        tested(&["101", "--user", "bob@contoso.test"])["plan"],
+        "contoso.test",
+        "no plan of his own or the site"
+    );
+    assert_eq!(tested(&["4711"])["rule"], Value::Null);
+    assert_eq!(tested(&["+49 89 1"])["tried"], serde_json::json!([]));
+
+    let text_of = |arguments: &[&str]| text(&lab.admin(arguments).stdout);
+    let shown = text_of(&["dialplan", "test", "5550100", "--plan", "redmond.CONTOSO.test"]);
+    assert!(shown.contains("rule 5") && shown.contains("fires: +1425$1 gives +14255550100"), "{shown}");
+
+    // What is shown can be changed and set again.
+    let mut plan = json(&lab.admin(&["dialplan", "show", "Redmond.contoso.test", "--json"]));
+    plan["rules"][0]["pattern"] = "(?(1)2|3)".into();
+    let file = lab.folder.path().join("plan.json");
+    std::fs::write(&file, plan.to_string()).expect("written");
+    let set = lab.admin(&["dialplan", "set", file.to_str().expect("a path")]);
+    assert!(text(&set.stdout).contains("! rule 1 ((?(1)2|3)): a conditional"), "{} {}", text(&set.stdout), told(&set));
+    let list = text_of(&["dialplan", "list"]);
+    assert!(list.contains("5 (1 cannot be applied)") && list.contains("site Redmond"), "{list}");
+    let skipped = tested(&["5550100", "--user", "alice@contoso.test"]);
+    assert_eq!((&skipped["tried"][0]["result"], &skipped["rule"]), (&"unusable".into(), &5.into()));
+
+    assert!(lab.admin(&["dialplan", "remove", "Redmond.contoso.test"]).status.success());
+    assert_eq!(tested(&["101", "--user", "alice@contoso.test"])["plan"], "contoso.test");
+}
+
+#[test]
+fn admin_says_what_is_wrong_and_what_to_write() {
+    let lab = Lab::start();
+    let plan = lab.folder.path().join("plan.json");
+    std::fs::write(&plan, r#"{"name": "Bad", "rules": [{"pattern": "(1", "translation": "+1"}]}"#).expect("written");
+    let plan = plan.to_str().expect("a path");
+    for (arguments, words) in [
+        (
+            &["policy", "set", "ucPolicy", "EnableCallPark", "maybe"][..],
+            "ucPolicy/EnableCallPark: \"maybe\" cannot be its value; allowed: true or false",
+        ),
+        (&["policy", "set", "ucpolicy", "EnableCallPark", "true"], "did you mean ucPolicy?"),
+        (&["policy", "set", "ucPolicy", "enablecallpark", "true"], "did you mean EnableCallPark?"),
+        (
+            &["policy", "set", "ucPolicy", "EnableCallPark", "true", "--site", "Paris"],
+            "`signpost admin site set POOL Paris`",
+        ),
+        (&["policy", "show", "nobody@contoso.test"], "`signpost admin user list`"),
+        (&["policy", "groups", "none"], "ServerConfiguration"),
+        (&["user", "enable", "nobody@contoso.test"], "there is no user nobody@contoso.test"),
+        (&["dialplan", "show", "None"], "Redmond.contoso.test"),
+        (&["dialplan", "set", plan], "dial plan Bad: rule 1 ((1): not a regular expression: a group is not closed"),
+        (&["dialplan", "test", "--", "-"], "write a number, for example 1234"),
+        (&["dialplan", "assign", "None", "--user", "bob@contoso.test"], "`signpost admin dialplan list`"),
+    ] {
+        let output = lab.admin(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(told(&output).contains(words), "{arguments:?}: {}", told(&output));
+    }
+    let nowhere = signpost().args(["admin", "--state", "/nonexistent", "user", "list"]).output().expect("runs");
+    assert!(told(&nowhere).contains("signpost lab --state DIR"), "{}", told(&nowhere));
+    let without = signpost().args(["admin", "user", "list"]).env_remove("SIGNPOST_STATE").output().expect("runs");
+    assert!(told(&without).contains("there is no --state") || told(&without).contains("There is no --state"));
 }

@@ -38,7 +38,7 @@ pub enum AdminError {
     #[error("no pool is on a site {0}; `signpost admin site set POOL {0}` puts one there")]
     UnknownSite(String),
     /// The policy has no such group or property, or the property no such value.
-    #[error("policy: {0}")]
+    #[error(transparent)]
     Setting(#[from] SettingError),
     /// The change makes no sense.
     #[error("{0}")]
