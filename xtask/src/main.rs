@@ -16,7 +16,7 @@ const EXCUSED: [(&str, &str); 1] = [
 ];
 
 /// Rooms of `signin`: none may use another's halves.
-const ROOMS: [&str; 5] = ["discover", "connect", "authenticate", "register", "provision"];
+const ROOMS: [&str; 6] = ["discover", "connect", "authenticate", "register", "provision", "converse"];
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {

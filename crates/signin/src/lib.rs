@@ -9,10 +9,12 @@
 //! | 3 who is who? | [`authenticate`] | `[MS-SIPAE]`, `[MS-NLMP]` |
 //! | 4 where is your home, where are you? | [`register`] | RFC 3261 §10, `[MS-SIPREGE]`, `[MS-SIPRE]` |
 //! | 5 settings, contacts, presence | [`provision`] | `[MS-SIPREGE]`, `[MS-SIP]`, `[MS-PRES]` |
+//! | afterwards: instant messages | [`converse`] | RFC 3261 §16, RFC 3428 |
 
 pub mod authenticate;
 pub mod client;
 pub mod connect;
+pub mod converse;
 pub mod directory;
 pub mod discover;
 pub mod http;

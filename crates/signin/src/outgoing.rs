@@ -72,7 +72,7 @@ pub fn response(request: &Message<'_>, reply: &Reply, to_tag: &str, hop: &Hop, s
 }
 
 /// The topmost Via as the specification has a server stamp it: where the request really came from. `[MS-SIPRE]` §2.2.
-fn received(via: &str, hop: &Hop) -> String {
+pub(crate) fn received(via: &str, hop: &Hop) -> String {
     let mut stamped = via.to_owned();
     let differs = Via::parse(via).is_ok_and(|v| v.host.trim_matches(['[', ']']) != hop.remote.ip().to_string());
     if differs {

@@ -14,9 +14,13 @@
 //! The one lock is never held while anything is waited for. What has to ask the directory or the verifier becomes a
 //! future, which the connection awaits before its next message: so the answers of one connection keep their order.
 
+mod conversing;
+
 use crate::authenticate::offer::Asked;
 use crate::authenticate::server::{Associations, Completing, Examined, Moment, Settings as AuthSettings, Verified};
 use crate::authenticate::verifier::{Identity, Refusal};
+use crate::converse::message::{Endpoint, is_conversational};
+use crate::converse::server::{Limits as ConversationLimits, Proxy};
 use crate::directory::{Directory, DirectoryError, User};
 use crate::io::{ConnId, Pending};
 use crate::journal::{Journal, ServerEvent};
@@ -55,6 +59,8 @@ pub struct Settings {
     pub unauthenticated: Duration,
     /// Its clients come from outside the enterprise.
     pub external: bool,
+    /// How much conversations may cost.
+    pub conversations: ConversationLimits,
 }
 
 impl Default for Settings {
@@ -68,6 +74,7 @@ impl Default for Settings {
             keep_alive_slack: Duration::from_secs(60),
             unauthenticated: Duration::from_secs(120),
             external: false,
+            conversations: ConversationLimits::default(),
         }
     }
 }
@@ -100,6 +107,10 @@ impl Neighbours {
     fn of(&self, fqdn: &str) -> Option<Arc<FrontEnd>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(fqdn)?.upgrade()
     }
+
+    fn all(&self) -> Vec<Arc<FrontEnd>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().filter_map(Weak::upgrade).collect()
+    }
 }
 
 /// One server.
@@ -108,6 +119,7 @@ pub struct FrontEnd {
     settings: Settings,
     foundations: Foundations,
     provision: Arc<Provision>,
+    proxy: Proxy,
     state: Mutex<State>,
 }
 
@@ -146,7 +158,9 @@ impl FrontEnd {
             connections: HashMap::new(),
             swept: Duration::ZERO,
         };
-        FrontEnd { here, settings, foundations, provision, state: Mutex::new(state) }
+        let own = here.topology.address_of(&here.fqdn);
+        let proxy = Proxy::new(&own, settings.conversations, foundations.surroundings.clone());
+        FrontEnd { here, settings, foundations, provision, proxy, state: Mutex::new(state) }
     }
 
     /// FQDN of this server.
@@ -160,6 +174,11 @@ impl FrontEnd {
         let (users, bindings) = state.location.counts();
         let (handshakes, associations) = state.associations.counts();
         (users, bindings, handshakes, associations)
+    }
+
+    /// Requests between endpoints under way, requests its endpoints were asked, and dialogs.
+    pub fn conversations(&self) -> (usize, usize, usize) {
+        self.proxy.counts()
     }
 
     /// Ends every registration of a user, and tells his endpoints why. `[MS-SIPREGE]` §3.2.
@@ -451,6 +470,9 @@ impl FrontEnd {
             }
             return;
         }
+        if Message::parse(&arrived.bytes).is_ok_and(|request| is_conversational(&request, &claim.aor)) {
+            return self.converse(arrived, verified).await;
+        }
         let caller = Caller { aor: claim.aor.clone(), epid: claim.endpoint(), external: self.settings.external };
         let answer = {
             let Ok(request) = Message::parse(&arrived.bytes) else { return };
@@ -482,6 +504,7 @@ impl FrontEnd {
 
     async fn endpoint_gone(&self, aor: &Aor, binding: &Binding) {
         self.note(&ServerEvent::Gone { aor: aor.clone(), instance: binding.instance });
+        self.proxy.endpoint_gone(&Endpoint { aor: aor.clone(), instance: binding.instance });
         self.provision.endpoint_gone(aor, &binding.epid).await;
         self.deliver();
     }
@@ -565,6 +588,7 @@ impl FrontEnd {
         for conn in silent {
             self.foundations.wire.close(conn);
         }
+        self.carry_out(self.proxy.sweep());
         self.provision.sweep().await;
         self.deliver();
     }
@@ -592,9 +616,11 @@ impl SipService for FrontEnd {
                 return None;
             }
         };
-        // Answers to our NOTIFYs carry nothing that we wait for.
-        message.method()?;
         let hop = Hop { conn, remote, external: self.settings.external };
+        if message.method().is_none() {
+            self.answered(&hop, &message, bytes);
+            return None;
+        }
         let examined = self.with_associations(|a, moment| a.examine(moment, conn, &message));
         self.proceed(hop, &message, bytes, examined)
     }
@@ -625,6 +651,7 @@ impl SipService for FrontEnd {
             state.associations.closed(conn);
             state.location.closed(conn, now)
         };
+        self.carry_out(self.proxy.closed(conn));
         if gone.is_empty() {
             return None;
         }

@@ -54,6 +54,13 @@ impl Topology {
         self.pools.iter().find(|pool| pool.fqdn.eq_ignore_ascii_case(fqdn))
     }
 
+    /// Where the server of that FQDN speaks SIP; on the port of the standard when it is not in the topology.
+    pub fn address_of(&self, fqdn: &str) -> HostPort {
+        let named = [&self.director, &self.edge].into_iter().flatten().find(|at| at.host.eq_ignore_ascii_case(fqdn));
+        let port = self.pool_of(fqdn).map(|pool| pool.port).or(named.map(|at| at.port)).unwrap_or(5061);
+        HostPort { host: fqdn.to_owned(), port }
+    }
+
     /// The pool this Front End belongs to.
     pub fn pool_of(&self, front_end: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.front_ends.iter().any(|f| f.eq_ignore_ascii_case(front_end)))

@@ -593,6 +593,20 @@ impl Associations {
         }
     }
 
+    /// Checks a response of that endpoint, if it is signed. `[MS-SIPAE]` §3.3.5 has requests alone; clients sign both.
+    pub fn check_response(
+        &mut self,
+        aor: &Aor,
+        instance: InstanceId,
+        response: &Message<'_>,
+    ) -> Result<(), SignatureError> {
+        let Some((_, credentials)) = self.credentials_for_us(response) else { return Ok(()) };
+        let signature = credentials.signature.ok_or(SignatureError::Missing)?;
+        let known = credentials.opaque.and_then(|opaque| self.established.get_mut(&opaque));
+        let own = known.filter(|known| known.claim.aor == *aor && known.claim.instance == instance);
+        own.ok_or(SignatureError::OtherAssociation)?.association.check_client(&signature, response)
+    }
+
     /// Signs what goes to the endpoint of this association. `None`: there is no such association (any more).
     pub fn sign(&mut self, moment: &Moment<'_>, opaque: &str, mut draft: Draft) -> Option<Vec<u8>> {
         let known = self.established.get_mut(opaque)?;

@@ -161,7 +161,8 @@ impl Provision {
             "SUBSCRIBE" => self.subscribe(caller, request).await,
             "SERVICE" => self.service(caller, request).await,
             "OPTIONS" => options().into(),
-            _ => self.to_somebody_else(request).await.into(),
+            "NOTIFY" | "BENOTIFY" => Reply::new(481, "Call Leg/Transaction Does Not Exist").into(),
+            _ => not_implemented("This method is not understood here.").with("Allow", ALLOW).into(),
         }
     }
 
@@ -220,25 +221,6 @@ impl Provision {
                 Err(error) => unavailable(&error),
             },
             None => not_implemented("This service is not offered here."),
-        }
-    }
-
-    /// INVITE, MESSAGE and the rest of a conversation. Conversations are not carried yet: a user who exists is
-    /// temporarily unavailable, and nobody is in a dialog.
-    async fn to_somebody_else(&self, request: &Request) -> Reply {
-        let conversational = ["INVITE", "MESSAGE", "INFO", "BYE", "CANCEL", "UPDATE", "REFER", "NOTIFY", "BENOTIFY"];
-        if !conversational.contains(&request.method.as_str()) {
-            return not_implemented("This method is not understood here.").with("Allow", ALLOW);
-        }
-        if request.to_tag.is_some() || matches!(request.method.as_str(), "BYE" | "CANCEL" | "NOTIFY" | "BENOTIFY") {
-            return Reply::new(481, "Call Leg/Transaction Does Not Exist");
-        }
-        let Some(aor) = request.to_aor() else { return not_found() };
-        match self.directory.user(&aor).await {
-            Ok(None) => not_found(),
-            Ok(Some(_)) => Reply::new(480, "Temporarily Unavailable")
-                .because(Diagnostics::internal(1006, "Conversations are not carried by this server.")),
-            Err(error) => unavailable(&error),
         }
     }
 

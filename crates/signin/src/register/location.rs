@@ -102,6 +102,15 @@ impl Location {
         self.bindings(aor).iter().find(|b| &*b.epid == epid)
     }
 
+    /// The binding whose Contact, as this server keeps it, is that URI: `ms-received-cid` names the connection.
+    pub fn with_contact(&self, contact: &str) -> Option<(&Aor, &Arc<Binding>)> {
+        let uri = sip::Uri::parse(contact).ok()?;
+        let conn = u64::from_str_radix(uri.params.get("ms-received-cid")?, 16).ok()?;
+        let carried = self.by_conn.get(&ConnId(conn))?;
+        let bindings = carried.iter().filter_map(|(aor, instance)| Some((aor, self.binding(aor, *instance)?)));
+        bindings.into_iter().find(|(_, binding)| &*binding.contact == contact)
+    }
+
     /// Ends one binding.
     pub fn unbind(&mut self, aor: &Aor, instance: InstanceId) -> Option<Arc<Binding>> {
         let bindings = self.users.get_mut(aor)?;

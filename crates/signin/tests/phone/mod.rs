@@ -17,6 +17,7 @@ use signin::log_on::LogOn;
 use signin::name::AccountName;
 use signin::provision::client::Appearance;
 use signin::register::client::Registration;
+use signin::register::endpoint::Gruu;
 use signin::secret::Password;
 use sip::framing::{Cut, Limits, cut};
 use sip::{Draft, Message};
@@ -157,6 +158,44 @@ impl Phone {
         let message = Message::parse(text.as_bytes()).expect("a message");
         self.association.as_mut()?.check_server(&message).ok()?;
         Some(text)
+    }
+
+    /// Where others reach this very endpoint.
+    pub(crate) fn gruu(&self) -> String {
+        let Registration { aor, instance, .. } = &self.registration;
+        Gruu { aor: aor.clone(), instance: *instance }.to_string()
+    }
+
+    /// Value of From or, without the tag, of To: the address with the endpoint id.
+    pub(crate) fn address(&self, tag: &str) -> String {
+        let Registration { aor, epid, .. } = &self.registration;
+        format!("<{}>;tag={tag};epid={}", aor.to_uri(), epid.as_str())
+    }
+
+    /// Signs a message and sends it.
+    pub(crate) fn send(&mut self, mut draft: Draft) {
+        let association = self.association.as_mut().expect("authenticated");
+        association.sign_as_client(&mut draft, 0x0102_0304, None).expect("signable");
+        self.world.send(self.conn, &draft.finish()).expect("open");
+    }
+
+    /// Sends a message as it is.
+    pub(crate) fn send_unsigned(&self, draft: Draft) {
+        self.world.send(self.conn, &draft.finish()).expect("open");
+    }
+
+    /// Everything that has arrived, in order; each signature is right.
+    pub(crate) fn received(&mut self) -> Vec<String> {
+        let text = self.world.read(self.conn);
+        let (mut rest, mut messages) = (text.as_str(), Vec::new());
+        while let Ok(Cut::Message { length }) = cut(rest.as_bytes(), &Limits::default()) {
+            let (message, after) = rest.split_at(length);
+            let parsed = Message::parse(message.as_bytes()).expect("a message");
+            self.association.as_mut().expect("authenticated").check_server(&parsed).expect("signed for this endpoint");
+            messages.push(message.to_owned());
+            rest = after;
+        }
+        messages
     }
 
     fn authenticate(&mut self, draft: impl Fn(&mut Phone) -> Draft) -> u16 {

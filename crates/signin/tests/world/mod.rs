@@ -73,6 +73,9 @@ struct State {
     journal: Vec<String>,
     certificate: Vec<u8>,
     alter: Option<Alter>,
+    /// The servers know each other, and share what is published and subscribed.
+    neighbours: Neighbours,
+    live: Arc<Live>,
     /// Where nobody answers.
     dead: Vec<String>,
 }
@@ -82,6 +85,8 @@ struct Conn {
     sent: Vec<u8>,
     inbox: Vec<u8>,
     open: bool,
+    /// What the transcript calls its client; of its messages when there is none.
+    label: Option<String>,
 }
 
 /// What a server of the world is told apart by.
@@ -178,20 +183,22 @@ impl World {
         let surroundings: Arc<dyn Surroundings> = Arc::new(self.clone());
         let own = HostPort { host: fqdn.clone(), port: 5061 };
         let limits = ProvisionLimits::default();
-        let provision =
-            Provision::new(&own, directory.clone(), surroundings.clone(), topology.clone(), Live::new(), limits);
+        let neighbours = self.state().neighbours.clone();
+        let live = self.state().live.clone();
+        let provision = Provision::new(&own, directory.clone(), surroundings.clone(), topology.clone(), live, limits);
         let here = Here { fqdn: fqdn.clone(), role: plan.role, topology, liveness: Liveness::default() };
         let foundations = Foundations {
             directory,
             surroundings,
             wire: Arc::new(Cable(Arc::downgrade(&self.0))),
-            neighbours: Neighbours::default(),
+            neighbours: neighbours.clone(),
             journal: Arc::new(Book(Arc::downgrade(&self.0))),
         };
         let offers = vec![Offer::Ntlm(Arc::new(People(self.clone())))];
         let mut authentication = AuthSettings::new(&fqdn, "contoso.test", offers);
         (plan.change)(&mut authentication);
         let server = Arc::new(FrontEnd::new(here, plan.settings, authentication, Arc::new(provision), foundations));
+        neighbours.join(&server);
         let mut state = self.state();
         let address = IpAddr::from(Ipv4Addr::new(192, 0, 2, state.servers.len() as u8 + 1));
         state.names.insert(fqdn, vec![address]);
@@ -209,6 +216,11 @@ impl World {
     /// From now on nobody listens there; the other servers do not know.
     pub(crate) fn kill(&self, host: &str) {
         self.state().dead.push(format!("{host}.contoso.test"));
+    }
+
+    /// What the transcript calls the client of that connection from now on.
+    pub(crate) fn label(&self, conn: ConnId, label: &str) {
+        self.state().conns.get_mut(&conn).expect("it was opened").label = Some(label.to_owned());
     }
 
     /// Alters what servers send from now on.
@@ -291,7 +303,10 @@ impl World {
                 return Err(ConnectError::Refused);
             }
             let conn = ConnId(state.conns.len() as u64 + 1);
-            state.conns.insert(conn, Conn { server: server.clone(), sent: Vec::new(), inbox: Vec::new(), open: true });
+            state.conns.insert(
+                conn,
+                Conn { server: server.clone(), sent: Vec::new(), inbox: Vec::new(), open: true, label: None },
+            );
             (conn, server, SocketAddr::from(([198, 51, 100, 7], 50_000 + conn.0 as u16)))
         };
         server.opened(conn, remote, peer);
@@ -326,7 +341,7 @@ impl World {
             };
             match message {
                 Some(message) => {
-                    self.note(server.fqdn(), &message, true);
+                    self.note(conn, server.fqdn(), &message, true);
                     finish(server.received(conn, &message));
                 }
                 None => server.kept_alive(conn),
@@ -358,11 +373,13 @@ impl World {
         }
     }
 
-    fn note(&self, fqdn: &str, bytes: &[u8], to_server: bool) {
+    fn note(&self, conn: ConnId, fqdn: &str, bytes: &[u8], to_server: bool) {
         let message = Message::parse(bytes).expect("a message");
         let server = fqdn.split('.').next().unwrap_or_default();
-        let line = line(&message, server, to_server);
-        self.state().transcript.push(line);
+        let mut state = self.state();
+        let label = state.conns.get(&conn).and_then(|conn| conn.label.clone());
+        let line = line(&message, label, server, to_server);
+        state.transcript.push(line);
     }
 
     async fn receive(&self, conn: ConnId, limit: Duration) -> Result<Bytes, StreamError> {
@@ -477,7 +494,7 @@ impl Surroundings for World {
 struct Cable(Weak<Shared>);
 
 impl Wire for Cable {
-    fn send(&self, conn: ConnId, bytes: Vec<u8>) {
+    fn send(&self, id: ConnId, bytes: Vec<u8>) {
         let Some(world) = self.0.upgrade().map(World) else { return };
         let (server, bytes) = {
             let mut state = world.state();
@@ -485,11 +502,11 @@ impl Wire for Cable {
                 Some(alter) => alter(std::str::from_utf8(&bytes).expect("text")).into_bytes(),
                 None => bytes,
             };
-            let Some(conn) = state.conns.get_mut(&conn).filter(|conn| conn.open) else { return };
+            let Some(conn) = state.conns.get_mut(&id).filter(|conn| conn.open) else { return };
             conn.inbox.extend_from_slice(&bytes);
             (conn.server.clone(), bytes)
         };
-        world.note(server.fqdn(), &bytes, false);
+        world.note(id, server.fqdn(), &bytes, false);
     }
 
     fn close(&self, conn: ConnId) {
@@ -566,11 +583,12 @@ impl Wake for Flag {
 }
 
 /// One line of the transcript.
-fn line(message: &Message<'_>, server: &str, to_server: bool) -> String {
-    let from_server_request = message.method().is_some() && !to_server;
-    let whose = if from_server_request { Name::To } else { Name::From };
+fn line(message: &Message<'_>, label: Option<String>, server: &str, to_server: bool) -> String {
+    let is_sender = message.method().is_some() == to_server;
+    let whose = if is_sender { Name::From } else { Name::To };
     let address = message.header(whose).and_then(|value| NameAddr::parse(value).ok());
-    let client = address.and_then(|a| Aor::from_uri(a.uri).ok()).map_or("?".to_owned(), |aor| aor.user().to_owned());
+    let user = address.and_then(|a| Aor::from_uri(a.uri).ok()).map_or("?".to_owned(), |aor| aor.user().to_owned());
+    let client = label.unwrap_or(user);
     let arrow = if to_server { "→" } else { "←" };
     format!("{client} {arrow} {server}  {}  {{{}}}", what(message), proof(message))
 }
@@ -591,9 +609,14 @@ fn what(message: &Message<'_>) -> String {
     let code = message.status().unwrap_or(0);
     let contacts: Vec<&str> = message.all(Name::Contact).collect();
     let diagnostics = signin::reply::diagnostics(message).0.map_or(String::new(), |id| format!(" {id}"));
+    let conversational = message
+        .header(Name::CSeq)
+        .and_then(|cseq| cseq.split(' ').nth(1))
+        .filter(|method| !["REGISTER", "SUBSCRIBE", "SERVICE"].contains(method));
     match (code, message.named("presence-state")) {
         (200, Some(state)) => format!("200 {state}"),
         (301, _) => format!("301 {}", contacts.join(", ")),
+        _ if conversational.is_some() => format!("{code}{diagnostics} ({})", conversational.unwrap_or_default()),
         _ => format!("{code}{diagnostics}"),
     }
 }
@@ -607,7 +630,7 @@ fn proof(message: &Message<'_>) -> &'static str {
         (Some(_), Some(false), _) => "offers NTLM",
         (None, _, Some(value)) if value.contains("gssapi-data=\"\"") => "NTLM, empty token",
         (None, _, Some(value)) if value.contains("gssapi-data") => "NTLM AUTHENTICATE, signed",
-        (None, _, Some(_)) => "signed",
+        (_, None, Some(_)) => "signed",
         _ if message.header(Name::AuthenticationInfo).is_some() => "signed",
         (None, _, None) => "no credentials",
         _ => "unsigned",
