@@ -24,7 +24,7 @@ pub mod server;
 pub mod trust;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -16,6 +16,8 @@
 
 use super::AccessLocation;
 use super::document::{Body, Document, Form, Link, SipAccess, Token};
+use crate::authenticate::certificate;
+use crate::authenticate::certificate::server::{CertificateService, Certification, Settings as CertificateSettings};
 use crate::authenticate::verifier::{KerberosVerifier, NtlmVerifier};
 use crate::directory::{Directory, User};
 use crate::http::gate::{Accepts, Gate};
@@ -186,6 +188,8 @@ enum Route {
     User,
     TicketMetadata,
     Ticket,
+    CertificateMetadata,
+    Certificate,
 }
 
 impl Route {
@@ -199,6 +203,13 @@ impl Route {
                 _ => None,
             };
         }
+        if let Some(rest) = path.strip_prefix(&certificate::SERVICE_PATH.to_ascii_lowercase()) {
+            return match rest {
+                "/mex" => Some(Route::CertificateMetadata),
+                rest if rest == certificate::PROOF_PATH.to_ascii_lowercase() => Some(Route::Certificate),
+                _ => None,
+            };
+        }
         match path.strip_prefix(&ROOT_PATH.to_ascii_lowercase()).unwrap_or(&path) {
             "" => Some(Route::Root),
             "/domain" => Some(Route::Domain),
@@ -208,7 +219,10 @@ impl Route {
     }
 
     fn method(self) -> &'static str {
-        if self == Route::Ticket { "POST" } else { "GET" }
+        match self {
+            Route::Ticket | Route::Certificate => "POST",
+            _ => "GET",
+        }
     }
 }
 
@@ -220,6 +234,7 @@ pub struct WebServices {
     authority: Arc<TicketAuthority>,
     surroundings: Arc<dyn Surroundings>,
     tickets: TicketService,
+    certificates: Option<CertificateService>,
     accepts: Accepts,
 }
 
@@ -236,6 +251,8 @@ pub struct Backing {
     pub kerberos: Option<Arc<KerberosVerifier>>,
     /// Makes and recognises tickets.
     pub authority: Arc<TicketAuthority>,
+    /// Issues and keeps users' certificates; `None` where there are none.
+    pub certification: Option<Certification>,
     /// Time and randomness.
     pub surroundings: Arc<dyn Surroundings>,
     /// NetBIOS name of the domain, for NTLM.
@@ -254,6 +271,11 @@ impl WebServices {
             directory.clone(),
             surroundings.clone(),
         );
+        let certificates = backing.certification.clone().map(|certification| {
+            let settings = CertificateSettings::new(&site.web, &site.fqdn);
+            let (authority, directory) = (authority.clone(), directory.clone());
+            CertificateService::new(settings, authority, certification, directory, surroundings.clone())
+        });
         let names = TargetNames {
             netbios_domain: backing.netbios_domain.clone(),
             netbios_computer: site.fqdn.split('.').next().unwrap_or_default().to_ascii_uppercase(),
@@ -265,7 +287,7 @@ impl WebServices {
         // Outside there is no KDC to ask.
         let kerberos = kerberos.filter(|_| site.location == AccessLocation::Internal);
         let accepts = Accepts { ntlm, kerberos, hosts, names };
-        Arc::new(WebServices { site, topology, directory, authority, surroundings, tickets, accepts })
+        Arc::new(WebServices { site, topology, directory, authority, surroundings, tickets, certificates, accepts })
     }
 
     async fn answer(&self, gate: &mut Gate, request: &HttpRequest) -> HttpResponse {
@@ -284,6 +306,14 @@ impl WebServices {
             Route::User => self.user(request).await,
             Route::TicketMetadata => self.tickets.metadata(),
             Route::Ticket => self.tickets.issue(gate, request).await,
+            Route::CertificateMetadata => match &self.certificates {
+                Some(certificates) => certificates.metadata(),
+                None => self.site.bare(404),
+            },
+            Route::Certificate => match &self.certificates {
+                Some(certificates) => certificates.publish(request).await,
+                None => self.site.bare(404),
+            },
         }
     }
 

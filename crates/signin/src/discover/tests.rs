@@ -1,6 +1,6 @@
 //! Both halves together, in a world in memory: real documents, real NTLM, real tickets; no sockets, no waiting.
 
-mod deployment;
+pub(crate) mod deployment;
 mod order;
 mod services;
 mod trouble;

@@ -156,10 +156,7 @@ impl TicketService {
     }
 
     fn diagnosed(&self, status: u16, refusal: Refusal) -> HttpResponse {
-        let diagnostics = refusal.diagnostics(&self.settings.fqdn);
-        let mut response = answer(status, CONTENT_TYPE, diagnostics.fault());
-        response.headers.push((DIAGNOSTICS_HEADER.to_owned(), diagnostics.header()));
-        response
+        refuse(status, &refusal.diagnostics(&self.settings.fqdn))
     }
 }
 
@@ -200,7 +197,16 @@ impl Refusal {
     }
 }
 
-fn answer(status: u16, content_type: &str, body: String) -> HttpResponse {
+/// The answer of a web service that says what is wrong, twice: for clients that read headers, and for those that read
+/// faults.
+pub(crate) fn refuse(status: u16, diagnostics: &Diagnostics) -> HttpResponse {
+    let mut response = answer(status, CONTENT_TYPE, diagnostics.fault());
+    response.headers.push((DIAGNOSTICS_HEADER.to_owned(), diagnostics.header()));
+    response
+}
+
+/// The answer of a web service; it belongs to who asked, and is not kept by anybody between.
+pub(crate) fn answer(status: u16, content_type: &str, body: String) -> HttpResponse {
     let headers =
         vec![("content-type".to_owned(), content_type.to_owned()), ("cache-control".to_owned(), "no-store".to_owned())];
     HttpResponse { status, headers, body: body.into_bytes(), reusable: true }

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Every user's password; must show up nowhere.
-pub(super) const PASSWORD: &str = "c4n4ry-Passw0rd";
+pub(crate) const PASSWORD: &str = "c4n4ry-Passw0rd";
 
 /// Users: name, home pool, enabled for SIP.
 const USERS: [(&str, Option<&str>, bool); 5] = [
@@ -29,7 +29,7 @@ const USERS: [(&str, Option<&str>, bool); 5] = [
     ("lost", Some("gone.contoso.test"), true),
 ];
 
-pub(super) struct People;
+pub(crate) struct People;
 
 fn user(name: &str) -> Option<Arc<User>> {
     let (name, home, sip_enabled) = USERS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name))?;
@@ -47,12 +47,12 @@ fn user(name: &str) -> Option<Arc<User>> {
     }))
 }
 
-pub(super) fn aor(name: &str) -> Aor {
+pub(crate) fn aor(name: &str) -> Aor {
     format!("{name}@contoso.test").parse().expect("an address")
 }
 
 /// Logs on as this user of the domain.
-pub(super) fn log_on(name: &str, password: &str) -> LogOn {
+pub(crate) fn log_on(name: &str, password: &str) -> LogOn {
     LogOn {
         account: AccountName::parse(&format!("CONTOSO\\{name}")),
         password: Some(Password::new(password.to_owned())),
@@ -109,7 +109,7 @@ impl NtlmVerifier for People {
     }
 }
 
-pub(super) fn topology() -> Topology {
+pub(crate) fn topology() -> Topology {
     let pool = |name: &str| Pool {
         fqdn: format!("{name}.contoso.test"),
         port: 5061,
@@ -125,7 +125,7 @@ pub(super) fn topology() -> Topology {
     }
 }
 
-pub(super) fn backing(world: &World) -> Backing {
+pub(crate) fn backing(world: &World) -> Backing {
     let people = Arc::new(People);
     Backing {
         topology: Arc::new(topology()),
@@ -133,13 +133,14 @@ pub(super) fn backing(world: &World) -> Backing {
         ntlm: Some(people),
         kerberos: None,
         authority: Arc::new(TicketAuthority::new(&[9; 32])),
+        certification: None,
         surroundings: Arc::new(world.clone()),
         netbios_domain: "CONTOSO".to_owned(),
         dns_domain: "contoso.test".to_owned(),
     }
 }
 
-pub(super) fn site(location: AccessLocation, secure: bool, web: &str) -> Site {
+pub(crate) fn site(location: AccessLocation, secure: bool, web: &str) -> Site {
     let elsewhere = BTreeMap::from([(
         "fabrikam.test".parse().expect("a domain"),
         "https://web.fabrikam.test/Autodiscover/AutodiscoverService.svc/root".to_owned(),
@@ -148,7 +149,7 @@ pub(super) fn site(location: AccessLocation, secure: bool, web: &str) -> Site {
 }
 
 /// Web services of both pools inside (10.0.0.1, 10.0.0.2), of the deployment outside (192.0.2.1); no names yet.
-pub(super) fn web_sites(world: &World) {
+pub(crate) fn web_sites(world: &World) {
     use AccessLocation::{External, Internal};
     let backing = backing(world);
     let sites = [
@@ -166,7 +167,7 @@ pub(super) fn web_sites(world: &World) {
 }
 
 /// Every name a complete deployment has, as seen from inside.
-pub(super) fn inside(world: &World) {
+pub(crate) fn inside(world: &World) {
     web_sites(world);
     world.host("lyncdiscoverinternal.contoso.test", &["10.0.0.1"]);
     world.host("lyncdiscover.contoso.test", &["192.0.2.1"]);
@@ -174,7 +175,7 @@ pub(super) fn inside(world: &World) {
 }
 
 /// SRV records and host names of SIP servers.
-pub(super) fn sip_names(world: &World) {
+pub(crate) fn sip_names(world: &World) {
     world.service("_sipinternaltls._tcp.contoso.test", &[(0, 0, 5061, "pool1.contoso.test")]);
     world.service("_sip._tls.contoso.test", &[(0, 0, 443, "sip.contoso.test")]);
     world.host("pool1.contoso.test", &["10.0.0.1"]);

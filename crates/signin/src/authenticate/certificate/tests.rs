@@ -1,0 +1,104 @@
+//! Both halves together in a world in memory: real tickets, real keys, real certificates; no sockets, no waiting.
+
+mod obtaining;
+mod service;
+
+use super::published::{Publication, Published, PublishedCertificates};
+use super::server::Certification;
+use crate::directory::DirectoryError;
+use crate::discover::AccessLocation::Internal;
+use crate::discover::server::{Backing, WebServices};
+use crate::discover::tests::deployment::{self, site};
+use crate::io::Pending;
+use crate::name::Aor;
+use crate::testing::{EPOCH, World};
+use mechanism::user_certificate::{Fingerprint, UserCertificateAuthority, new_key};
+use std::future::ready;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+const WEB: &str = "pool1.contoso.test";
+
+/// Keys are made once: each takes a while.
+static AUTHORITY_KEY: LazyLock<Zeroizing<Vec<u8>>> = LazyLock::new(|| new_key(2048).expect("a key"));
+static KEY: LazyLock<Zeroizing<Vec<u8>>> = LazyLock::new(|| new_key(2048).expect("a key"));
+
+fn authority() -> Arc<UserCertificateAuthority> {
+    let lifetime = Duration::from_secs(3650 * 86_400);
+    let certificate = UserCertificateAuthority::certify(&AUTHORITY_KEY, [3; 16], EPOCH, lifetime).expect("DER");
+    Arc::new(UserCertificateAuthority::new(&certificate, &AUTHORITY_KEY).expect("an authority"))
+}
+
+/// Published certificates in memory. It can be out of order.
+#[derive(Default)]
+struct Register {
+    down: AtomicBool,
+    published: Mutex<Vec<Publication>>,
+}
+
+impl Register {
+    fn devices(&self) -> Vec<(Aor, Uuid)> {
+        let published = self.published.lock().expect("no panic");
+        published.iter().map(|publication| (publication.aor.clone(), publication.device)).collect()
+    }
+}
+
+fn known(publication: &Publication) -> Published {
+    Published {
+        aor: publication.aor.clone(),
+        device: publication.device,
+        fingerprint: publication.fingerprint(),
+        not_after: publication.not_after,
+        revoked_at: None,
+    }
+}
+
+impl PublishedCertificates for Register {
+    fn publish(&self, publication: Publication) -> Pending<'_, Result<(), DirectoryError>> {
+        if self.down.load(Ordering::SeqCst) {
+            return Box::pin(ready(Err(DirectoryError("out of order".to_owned()))));
+        }
+        self.published.lock().expect("no panic").push(publication);
+        Box::pin(ready(Ok(())))
+    }
+
+    fn find(&self, fingerprint: &Fingerprint) -> Pending<'_, Result<Option<Published>, DirectoryError>> {
+        let published = self.published.lock().expect("no panic");
+        let found = published.iter().find(|publication| publication.fingerprint() == *fingerprint).map(known);
+        Box::pin(ready(Ok(found)))
+    }
+
+    fn list(&self, aor: &Aor) -> Pending<'_, Result<Vec<Published>, DirectoryError>> {
+        let published = self.published.lock().expect("no panic");
+        let all = published.iter().filter(|publication| publication.aor == *aor).map(known).collect();
+        Box::pin(ready(Ok(all)))
+    }
+
+    fn revoke(&self, _: &Aor, _: Option<Uuid>, _: i64) -> Pending<'_, Result<usize, DirectoryError>> {
+        Box::pin(ready(Err(DirectoryError("nobody revokes here".to_owned()))))
+    }
+}
+
+/// Web services that give out certificates.
+struct Deployment {
+    world: World,
+    register: Arc<Register>,
+    backing: Backing,
+}
+
+impl Deployment {
+    fn new() -> Deployment {
+        let world = World::new();
+        let register = Arc::new(Register::default());
+        let certification = Certification { authority: authority(), published: register.clone() };
+        let backing = Backing { certification: Some(certification), ..deployment::backing(&world) };
+        Deployment { world, register, backing }
+    }
+
+    fn services(&self, secure: bool) -> Arc<WebServices> {
+        WebServices::new(site(Internal, secure, WEB), &self.backing)
+    }
+}
