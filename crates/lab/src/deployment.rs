@@ -13,6 +13,7 @@ use mechanism::tls_dsk;
 use net::server::{HttpLimits, Identity, Serving, SipLimits, SystemSurroundings, Wires, listen, serve_http, serve_sip};
 use signin::authenticate::certificate::judge::Judge;
 use signin::authenticate::certificate::published::PublishedCertificates;
+use signin::authenticate::certificate::server::Certification;
 use signin::authenticate::offer::{Offer, TlsDsk};
 use signin::authenticate::server::Settings as AuthSettings;
 use signin::authenticate::verifier::{KerberosVerifier, NtlmVerifier};
@@ -70,6 +71,7 @@ struct Common {
     plan: Plan,
     topology: Arc<Topology>,
     authority: Authority,
+    certification: Certification,
     surroundings: Arc<dyn Surroundings>,
     directory: Arc<dyn Directory>,
     verifier: Arc<dyn NtlmVerifier>,
@@ -269,10 +271,13 @@ impl Common {
         let handshakes = tls_dsk::Server::new(&[certificate], &key_of_inner, tls_dsk::Policy::default())
             .map_err(|error| LabError::Setup(error.to_string()))?;
         let published: Arc<dyn PublishedCertificates> = store.clone();
-        let judge = Judge::new(Arc::new(inner.users), published, surroundings.clone());
+        let certification = Certification { authority: Arc::new(inner.users), published };
+        let Certification { authority, published } = certification.clone();
+        let judge = Judge::new(authority, published, surroundings.clone());
         Ok(Common {
             topology: Arc::new(plan.topology()),
             authority: Authority::open(folder)?,
+            certification,
             plan,
             surroundings: surroundings.clone(),
             directory: store.clone(),
@@ -317,6 +322,7 @@ impl Common {
             ntlm: Some(self.verifier.clone()),
             kerberos: Some(self.kerberos.clone()),
             authority: self.tickets.clone(),
+            certification: Some(self.certification.clone()),
             surroundings: self.surroundings.clone(),
             netbios_domain: NETBIOS.to_owned(),
             dns_domain: DOMAIN.to_owned(),
