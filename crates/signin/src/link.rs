@@ -71,7 +71,8 @@ impl<'a> Link<'a> {
             local,
             buffer: Vec::new(),
             framer: Framer::default(),
-            limits: Limits::default(),
+            // The presence of a thousand contacts comes in one answer.
+            limits: Limits { body: 8 * 1024 * 1024, ..Limits::default() },
             association: None,
             early: Vec::new(),
             requests: VecDeque::new(),

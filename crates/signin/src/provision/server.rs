@@ -87,6 +87,8 @@ pub struct Limits {
     pub watched: usize,
     /// Users all presence subscriptions of one endpoint may watch.
     pub watched_in_all: usize,
+    /// Bytes of the presence in one answer: less than waits for a slow peer before its connection is closed.
+    pub document: usize,
     /// Categories one presence subscription may ask for.
     pub categories: usize,
     /// Provisioning groups one request may name.
@@ -103,6 +105,7 @@ impl Default for Limits {
             subscriptions: 1_100,
             watched: 1_100,
             watched_in_all: 4_000,
+            document: 2 * 1024 * 1024,
             categories: 32,
             groups: 64,
             operations: 200,

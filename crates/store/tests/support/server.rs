@@ -4,6 +4,7 @@ use super::{aor, block_on};
 use signin::directory::Directory;
 use signin::io::Now;
 use signin::name::Aor;
+use signin::provision::presence::batch::{read_presence, write_batch};
 use signin::provision::presence::message::{OwnPresence, read_own_presence, write_roaming_list};
 use signin::provision::server::{Caller, Limits, Live, Provision};
 use signin::reply::Reply;
@@ -119,6 +120,16 @@ impl Server {
             whom.to_uri()
         );
         self.request(who, "SUBSCRIBE", head, &body).code
+    }
+
+    /// Subscribes to the presence of many at once: of how many there is a part in the answer, and its length.
+    pub(crate) fn watch<'a>(&self, who: &Caller, whom: impl Iterator<Item = &'a Aor>) -> (usize, usize) {
+        let head = "Event: presence\r\nSupported: ms-piggyback-first-notify\r\nRequire: adhoclist, categoryList\r\n\
+            Content-Type: application/msrtc-adrl-categorylist+xml\r\n";
+        let categories = ["calendarData", "contactCard", "note", "services", "state"];
+        let reply = self.request(who, "SUBSCRIBE", head, &write_batch(&who.aor, whom, &categories));
+        let (content_type, body) = reply.body.expect("a document");
+        (read_presence(&content_type, &body).expect("presence").users.len(), body.len())
     }
 
     /// Acknowledges a subscriber; the status.

@@ -66,7 +66,7 @@ pub struct Quota {
 
 impl Default for Quota {
     fn default() -> Quota {
-        Quota { publications: 400, value: 32 * 1024, values: 512 * 1024, members: 2_000, subscribers: 1_000 }
+        Quota { publications: 1_000, value: 32 * 1024, values: 512 * 1024, members: 2_000, subscribers: 1_000 }
     }
 }
 

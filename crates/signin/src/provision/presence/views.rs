@@ -2,7 +2,8 @@
 
 use super::aggregation::Aggregate;
 use super::card::Card;
-use super::containers::BLOCKED;
+use super::containers::{BLOCKED, EXTERNAL};
+use super::kept::PublicationKey;
 use super::message::ExpireType;
 use super::presentity::Presentity;
 use super::publication::AGGREGATE;
@@ -80,6 +81,16 @@ impl Presentity {
             ),
             (true, _) => format!("<category name=\"{}\"/>", escape(category)),
         }
+    }
+
+    /// The availability alone, as those see it who see `container`: what is told outside the enterprise is as short.
+    pub(crate) fn seen_in_brief(&self, container: u16) -> String {
+        let container = if container == BLOCKED { BLOCKED } else { EXTERNAL };
+        let key = PublicationKey { category: "state".to_owned(), instance: AGGREGATE, container };
+        let published = self.publications.get(&key).map(|p| (p.published, p.xml.to_string()));
+        let (time, xml) = published.unwrap_or_else(|| (0, write_aggregate(&Aggregate::offline(), None)));
+        let time = publish_time(time);
+        format!("<category name=\"state\" instance=\"{AGGREGATE}\" publishTime=\"{time}\">{xml}</category>")
     }
 
     /// Subscribers: the one named, or all. `is_ours` says who belongs to this deployment.

@@ -182,11 +182,17 @@ impl Provision {
         boundary: &str,
     ) -> (String, String) {
         let mut parts: BTreeMap<&Aor, String> = BTreeMap::new();
+        let mut bytes = 0;
         for action in actions.iter().filter(|action| action.verb == Verb::Subscribe) {
             for resource in &action.resources {
                 let card = found.cards.get(&resource.aor).and_then(Option::as_ref);
                 let categories = action.categories.iter().map(String::as_str);
-                parts.insert(&resource.aor, self.seen(live, &caller.aor, &resource.aor, categories, card));
+                let mut part = self.seen(live, &caller.aor, &resource.aor, categories, card);
+                if bytes + part.len() > self.limits.document {
+                    part = self.seen_in_brief(live, &caller.aor, &resource.aor);
+                }
+                bytes += part.len();
+                parts.insert(&resource.aor, part);
             }
         }
         if single && let Some((_, document)) = parts.pop_first() {
@@ -220,6 +226,17 @@ impl Provision {
             None => String::new(),
         };
         categories_document(owner, &xml)
+    }
+
+    /// The least that can be said of `owner`, for an answer that would become too long: the availability. The rest is
+    /// told when it changes, or to whoever asks for fewer.
+    fn seen_in_brief(&self, live: &State, watcher: &Aor, owner: &Aor) -> String {
+        let presentity = live.presentities.get(owner);
+        let brief = presentity.map(|presentity| {
+            let container = presentity.containers.seen_by(watcher, owner, self.is_ours(watcher));
+            presentity.seen_in_brief(container)
+        });
+        categories_document(owner, &brief.unwrap_or_default())
     }
 
     /// Changes something of `owner` and tells those who see the difference. `candidates` are the categories that can
