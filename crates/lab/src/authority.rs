@@ -1,7 +1,10 @@
-//! The lab's certification authority: one root, and a certificate for each server with the names it is reached by.
+//! The lab's certification authorities: one root, and a certificate for each server with the names it is reached by; and,
+//! apart from it, the authority of users' certificates, which no list of trusted roots has.
 
 use crate::LabError;
-use mechanism::user_certificate::{UserCertificateAuthority, new_key};
+use mechanism::tls_dsk;
+use mechanism::user_certificate::UserCertificateAuthority;
+use net::keys::new_rsa_key;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
@@ -9,6 +12,7 @@ use rcgen::{
 use signin::service::Surroundings;
 use std::path::Path;
 use time::{Duration, OffsetDateTime};
+use zeroize::Zeroizing;
 
 /// A root and its key.
 pub(crate) struct Authority {
@@ -40,7 +44,7 @@ impl Authority {
         valid_for(&mut params, Duration::days(3650));
         let pem = params.self_signed(&key)?.pem();
         std::fs::write(&cert_path, &pem)?;
-        write_private(&key_path, &key.serialize_pem())?;
+        write_private(&key_path, key.serialize_pem().as_bytes())?;
         Ok(Authority { issuer: Issuer::new(params, key) })
     }
 
@@ -58,6 +62,43 @@ impl Authority {
     }
 }
 
+/// The authority of users' certificates kept in `dir`, or a new one put there.
+pub(crate) async fn user_certificates(
+    dir: &Path,
+    surroundings: &dyn Surroundings,
+) -> Result<UserCertificateAuthority, LabError> {
+    let (certificate, key) = kept(dir, "user-ca", surroundings).await?;
+    Ok(UserCertificateAuthority::new(&certificate, &key)?)
+}
+
+/// Certificate and key of the inner handshakes of TLS-DSK, kept in `dir`. Not those of the authority, since clients encrypt
+/// to this key; they look at nothing of the certificate but that.
+pub(crate) async fn inner_handshakes(dir: &Path, surroundings: &dyn Surroundings) -> Result<tls_dsk::Server, LabError> {
+    let (certificate, key) = kept(dir, "tls-dsk", surroundings).await?;
+    tls_dsk::Server::new(&[certificate], &key, tls_dsk::Policy::default())
+        .map_err(|error| LabError::Setup(error.to_string()))
+}
+
+/// A self-signed certificate and its RSA key, made when they are not there: DER, PKCS#8.
+async fn kept(
+    dir: &Path,
+    name: &str,
+    surroundings: &dyn Surroundings,
+) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), LabError> {
+    let (cert_path, key_path) = (dir.join(format!("{name}.der")), dir.join(format!("{name}.key")));
+    if cert_path.exists() && key_path.exists() {
+        return Ok((std::fs::read(&cert_path)?, Zeroizing::new(std::fs::read(&key_path)?)));
+    }
+    let key = new_rsa_key().await?;
+    let mut serial = [0; 16];
+    surroundings.fill_random(&mut serial);
+    let lifetime = std::time::Duration::from_secs(3650 * 86_400);
+    let certificate = UserCertificateAuthority::certify(&key, serial, surroundings.now().unix_seconds, lifetime)?;
+    std::fs::write(&cert_path, &certificate)?;
+    write_private(&key_path, &key)?;
+    Ok((certificate, key))
+}
+
 fn name(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::OrganizationName, "Contoso");
@@ -73,53 +114,29 @@ fn valid_for(params: &mut CertificateParams, time: Duration) {
 }
 
 /// Writes a file only its owner can read.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(text.as_bytes())
+    file.write_all(content)
 }
 
-/// What TLS-DSK needs: who issues the users' certificates, and the certificate of the inner handshakes. Its keys are RSA,
-/// and take a tenth of a second each to make; a kept lab keeps them.
-pub(crate) struct InnerAuthority {
-    pub(crate) users: UserCertificateAuthority,
-    /// DER, and its key as PKCS#8.
-    pub(crate) server: (Vec<u8>, Vec<u8>),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use net::server::SystemSurroundings;
+    use std::os::unix::fs::PermissionsExt;
 
-/// How long the authority of the users' certificates lasts.
-const USERS_AUTHORITY_LIFETIME: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 86_400);
-
-impl InnerAuthority {
-    /// The authority kept in `dir`, or a new one put there.
-    pub(crate) fn open(dir: &Path, surroundings: &dyn Surroundings) -> Result<InnerAuthority, LabError> {
-        let key = kept(&dir.join("users-ca.key"), || Ok(new_key(2048).map_err(setup)?.to_vec()))?;
-        let certificate = kept(&dir.join("users-ca.der"), || {
-            let mut serial = [0; 16];
-            surroundings.fill_random(&mut serial);
-            let now = surroundings.now().unix_seconds;
-            UserCertificateAuthority::certify(&key, serial, now, USERS_AUTHORITY_LIFETIME).map_err(setup)
-        })?;
-        let users = UserCertificateAuthority::new(&certificate, &key).map_err(setup)?;
-        // Clients encrypt to this key and look at nothing else of the certificate, so the authority's own will do.
-        Ok(InnerAuthority { users, server: (certificate, key) })
+    #[tokio::test]
+    async fn the_authority_of_users_certificates_is_kept_and_its_key_is_private() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let surroundings = SystemSurroundings::new();
+        let first = user_certificates(folder.path(), &surroundings).await.expect("a new one");
+        let again = user_certificates(folder.path(), &surroundings).await.expect("the same");
+        assert_eq!(first.certificate(), again.certificate());
+        let mode = std::fs::metadata(folder.path().join("user-ca.key")).expect("its key").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::write(folder.path().join("user-ca.key"), "damaged").expect("written");
+        assert!(user_certificates(folder.path(), &surroundings).await.is_err());
     }
-}
-
-fn setup(error: impl std::fmt::Display) -> LabError {
-    LabError::Setup(error.to_string())
-}
-
-/// The content of a file, made when it is not there; only its owner can read it.
-fn kept(path: &Path, make: impl FnOnce() -> Result<Vec<u8>, LabError>) -> Result<Vec<u8>, LabError> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    if path.exists() {
-        return Ok(std::fs::read(path)?);
-    }
-    let bytes = make()?;
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    file.write_all(&bytes)?;
-    Ok(bytes)
 }

@@ -1,7 +1,7 @@
 //! Starts every server of the plan, in one process and on loopback only.
 
 use crate::LabError;
-use crate::authority::{Authority, InnerAuthority};
+use crate::authority::{self, Authority};
 use crate::people::{self, PEOPLE};
 use crate::plan::{DOMAIN, Host, Kind, Plan, Published};
 use crate::ready::{Ready, ReadyHost, ReadyUser, SCHEMA, Views};
@@ -12,7 +12,6 @@ use hickory_server::zone_handler::Catalog;
 use mechanism::tls_dsk;
 use net::server::{HttpLimits, Identity, Serving, SipLimits, SystemSurroundings, Wires, listen, serve_http, serve_sip};
 use signin::authenticate::certificate::judge::Judge;
-use signin::authenticate::certificate::published::PublishedCertificates;
 use signin::authenticate::certificate::server::Certification;
 use signin::authenticate::offer::{Offer, TlsDsk};
 use signin::authenticate::server::Settings as AuthSettings;
@@ -262,18 +261,12 @@ impl Common {
         let mut key = [0; 32];
         surroundings.fill_random(&mut key);
         let verifier = OwnDirectoryVerifier::new(store.clone(), surroundings.clone(), Throttle::default());
-        let inner = {
-            let (folder, surroundings) = (folder.to_owned(), surroundings.clone());
-            let opened = tokio::task::spawn_blocking(move || InnerAuthority::open(&folder, &*surroundings)).await;
-            opened.map_err(|error| LabError::Setup(error.to_string()))??
-        };
-        let (certificate, key_of_inner) = inner.server;
-        let handshakes = tls_dsk::Server::new(&[certificate], &key_of_inner, tls_dsk::Policy::default())
-            .map_err(|error| LabError::Setup(error.to_string()))?;
-        let published: Arc<dyn PublishedCertificates> = store.clone();
-        let certification = Certification { authority: Arc::new(inner.users), published };
-        let Certification { authority, published } = certification.clone();
-        let judge = Judge::new(authority, published, surroundings.clone());
+        let (users, handshakes) = tokio::try_join!(
+            authority::user_certificates(folder, &**surroundings),
+            authority::inner_handshakes(folder, &**surroundings),
+        )?;
+        let certification = Certification { authority: Arc::new(users), published: store.clone() };
+        let judge = Judge::new(certification.authority.clone(), certification.published.clone(), surroundings.clone());
         Ok(Common {
             topology: Arc::new(plan.topology()),
             authority: Authority::open(folder)?,

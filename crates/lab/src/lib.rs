@@ -40,6 +40,15 @@ pub enum LabError {
     /// A certificate cannot be made.
     #[error("a certificate cannot be made: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// The authority of users' certificates cannot be used.
+    #[error(transparent)]
+    UserAuthority(#[from] mechanism::user_certificate::AuthorityError),
+    /// Its key cannot be used.
+    #[error(transparent)]
+    UserKey(#[from] mechanism::user_certificate::KeyError),
+    /// Its key cannot be made.
+    #[error(transparent)]
+    NewKey(#[from] mechanism::user_certificate::OpenSslError),
     /// A certificate cannot be used.
     #[error(transparent)]
     Identity(#[from] net::server::IdentityError),
@@ -71,7 +80,7 @@ impl LabError {
                 }
                 _ => "choose other loopback addresses with --address".to_owned(),
             },
-            LabError::File(_) | LabError::Store(_) => {
+            LabError::File(_) | LabError::Store(_) | LabError::UserAuthority(_) => {
                 "look at the folder given with --state, or leave it out".to_owned()
             }
             _ => "this is a fault of the lab itself; please report it".to_owned(),

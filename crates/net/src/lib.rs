@@ -20,4 +20,5 @@
 
 pub mod active_directory;
 pub mod client;
+pub mod keys;
 pub mod server;

@@ -10,8 +10,9 @@
 //! password, and accounts lock.
 
 use crate::authenticate::association::{Association, MessageKeys};
+use crate::authenticate::certificate::client::{self as certificate, Applicant};
 use crate::authenticate::client::{AuthFailure, Means, Way, challenges, first_leg, last_leg, ways};
-use crate::authenticate::keyring::UserCertificate;
+use crate::authenticate::keyring::{KEY_BITS, UserCertificate};
 use crate::authenticate::message::{Challenge, Credentials, Scheme, Version};
 use crate::client::{Failed, SignIn};
 use crate::http::Web;
@@ -22,10 +23,12 @@ use crate::name::AccountName;
 use crate::register::client::{RegisterFailure, Registration};
 use crate::report::{Event, Registers, Step};
 use crate::secret::Password;
+use crate::web_ticket::message::write_time;
 use mechanism::kerberos::ApOptions;
 use mechanism::ntlm::Entropy;
 use mechanism::tls_dsk::{self, ClientStep};
 use sip::{Draft, Message};
+use url::Url;
 
 /// Flights of one inner handshake: real ones have two.
 const MAX_FLIGHTS: usize = 4;
@@ -140,7 +143,7 @@ impl<'r> Round<'r> {
             Way::Ntlm => self.ntlm(link, challenge).await,
             Way::Kerberos => self.kerberos(link, challenge).await,
             Way::StoredCertificate => self.stored_certificate(link, challenge).await,
-            Way::NewCertificate => Ok(self.no_password(challenge)),
+            Way::NewCertificate => self.new_certificate(link, challenge).await,
         }
     }
 
@@ -152,7 +155,7 @@ impl<'r> Round<'r> {
                 log_on.tickets.as_ref().is_some_and(|tickets| tickets.has_some() || log_on.password.is_some())
             }),
             password: log_on.is_some_and(|log_on| log_on.password.is_some()),
-            keyring: false,
+            keyring: self.sign_in.keyring.is_some(),
         }
     }
 
@@ -187,6 +190,23 @@ impl<'r> Round<'r> {
             keyring.forget(&self.sign_in.aor);
         }
         Ok(gone)
+    }
+
+    /// The certificate comes over the web, while this connection waits.
+    async fn new_certificate(&mut self, link: &mut Link<'_>, challenge: &Challenge) -> Result<Gone, Stopped> {
+        let io = link.io();
+        let (Some(log_on), Some(keyring)) = (&self.sign_in.log_on, &self.sign_in.keyring) else {
+            return Ok(self.no_password(challenge));
+        };
+        let obtained = self.sign_in.obtain_certificate(io, self.web, challenge, self.registration, log_on).await;
+        let certificate = match obtained {
+            Ok(certificate) => certificate,
+            Err(failure) => return Ok(Gone::never(*failure)),
+        };
+        if let Err(why) = keyring.save(&self.sign_in.aor, &certificate) {
+            io.tell(Event::Remark(Step::Authentication, format!("the certificate cannot be kept: {why}")));
+        }
+        self.tls_dsk(link, challenge, &certificate).await
     }
 
     /// Two flights of ours in tokens, then the REGISTER that is only signed. `[MS-SIPAE]` §3.2.5.1.
@@ -397,6 +417,34 @@ impl Gone {
     /// A way that could not be gone from here.
     fn never(failure: AuthFailure) -> Gone {
         Gone::Refused { failure: Box::new(failure), offered: None }
+    }
+}
+
+impl SignIn {
+    /// A new key, and a certificate for it from the service that the challenge names.
+    async fn obtain_certificate(
+        &self,
+        io: &dyn Io,
+        web: &Web,
+        challenge: &Challenge,
+        registration: &Registration,
+        log_on: &LogOn,
+    ) -> Result<UserCertificate, Box<AuthFailure>> {
+        let unusable = |why: String| Box::new(AuthFailure::BadChallenge { server: challenge.target_name.clone(), why });
+        let sts = challenge.sts_uri.as_deref().ok_or_else(|| unusable("it names no certificate service".to_owned()))?;
+        let sts = Url::parse(sts).map_err(|_| unusable(format!("its certificate service {sts} is no URL")))?;
+        let key = io.new_key(KEY_BITS).await.map_err(unusable)?;
+        let device = registration.instance.uuid();
+        let applicant = Applicant { aor: &self.aor, log_on, device, private_key: &key.pkcs8 };
+        let obtained = certificate::obtain(io, web, &sts, &applicant).await.map_err(|error| {
+            let (verdict, blames_password) = (Box::new(error.verdict()), error.blames_password());
+            Box::new(AuthFailure::Certificate { verdict, blames_password })
+        })?;
+        let (begins, ends) = (obtained.facts.not_before(), obtained.facts.not_after());
+        let host = sts.host_str().unwrap_or_default();
+        let line = format!("{host} issued a certificate for {}, valid until {}", self.aor, write_time(ends));
+        io.tell(Event::Evidence(Step::Authentication, line));
+        Ok(UserCertificate { certificate: obtained.certificate, key: key.pkcs8, begins, ends })
     }
 }
 

@@ -9,6 +9,7 @@ use super::message::{
     TokenRequest, TokenResponse, WIN_NEGOTIATE,
 };
 use super::proof_key::ProofKey;
+use crate::http::ntlm::NtlmError;
 use crate::http::{Failure, Request, Web};
 use crate::io::{HttpResponse, Io};
 use crate::log_on::LogOn;
@@ -149,6 +150,15 @@ fn reason_of(diagnostics: &Option<Diagnostics>) -> String {
 }
 
 impl TicketError {
+    /// Whether the password was refused on the way.
+    pub fn blames_password(&self) -> bool {
+        match self {
+            TicketError::Web(Failure::Authentication { error, .. }) => *error == NtlmError::Refused,
+            TicketError::Web(Failure::Tickets { failure, .. }) => failure.blames_password(),
+            _ => false,
+        }
+    }
+
     /// Catalogue id, sentence and remedy.
     pub fn verdict(&self) -> Verdict {
         if let TicketError::Web(Failure::Connect(failure)) = self {

@@ -146,6 +146,11 @@ fn reason_of(diagnostics: &Option<Diagnostics>) -> String {
 }
 
 impl CertificateError {
+    /// Whether the password was refused on the way; it must not be tried again elsewhere.
+    pub fn blames_password(&self) -> bool {
+        matches!(self, CertificateError::Ticket(error) if error.blames_password())
+    }
+
     /// Catalogue id, sentence and remedy.
     pub fn verdict(&self) -> Verdict {
         if let CertificateError::Ticket(error) = self {

@@ -139,7 +139,9 @@ impl CertificateService {
             Err(error) => Err(Refusal::Failed(error.to_string())),
         };
         // Whoever got no certificate may ask again.
-        let certificate = published.inspect_err(|_| self.answered(|answered| drop(answered.requests.remove(&id))))?;
+        let certificate = published.inspect_err(|_| {
+            self.answered(|answered| answered.requests.remove(&id));
+        })?;
         let PublishRequest { device, entity, request_id, .. } = request;
         Ok(PublishResponse::Published { device, entity, certificate, request_id })
     }
