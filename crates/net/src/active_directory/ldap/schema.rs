@@ -96,7 +96,7 @@ impl Schema {
     }
 
     /// Every attribute to ask for.
-    pub(super) fn attributes(&self) -> Vec<String> {
+    pub(in crate::active_directory) fn attributes(&self) -> Vec<String> {
         let fixed = ["userAccountControl", "accountExpires", "sAMAccountName", "userPrincipalName"];
         let mut names: Vec<String> = fixed.map(str::to_owned).to_vec();
         names.extend(self.addresses.iter().map(|source| source.attribute.clone()));
