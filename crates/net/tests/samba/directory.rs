@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::{Settings, Store, Users};
 
-fn settings(dc: &DomainController) -> LdapSettings {
+pub(crate) fn settings(dc: &DomainController) -> LdapSettings {
     let password = dc.folder().join("reader.password");
     std::fs::write(&password, format!("{PASSWORD}\n")).expect("it can be written");
     let domain = DomainNames::of("contoso.test");
@@ -37,7 +37,7 @@ fn at(address: SocketAddr, security: Security) -> Controller {
     Controller { host: HOST.to_owned(), port: address.port(), address: Some(address), security }
 }
 
-fn open(settings: LdapSettings) -> LdapDirectory {
+pub(crate) fn open(settings: LdapSettings) -> LdapDirectory {
     LdapDirectory::new(settings, Arc::new(SystemSurroundings::new())).expect("the settings are good")
 }
 

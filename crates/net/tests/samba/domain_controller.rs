@@ -114,7 +114,7 @@ impl DomainController {
         self.folder.join("ca.pem")
     }
 
-    /// Keys of `sip/pool1.contoso.test` and `http/pool1.contoso.test`.
+    /// Keys of `sip/pool1.contoso.test`, `http/pool1.contoso.test`, and of `sip/old.contoso.test`, whose tickets are RC4.
     pub(crate) fn keytab(&self) -> PathBuf {
         self.folder.join("service.keytab")
     }

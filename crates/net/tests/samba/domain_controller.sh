@@ -35,9 +35,9 @@ load ldbadd 5 attributes.ldif --option='dsdb:schema update allowed=yes'
 load ldbadd 1 classes.ldif --option='dsdb:schema update allowed=yes'
 load ldbmodify 1 user_class.ldif --option='dsdb:schema update allowed=yes'
 load ldbadd 7 pools.ldif
-load ldbadd 14 people.ldif
+load ldbadd 15 people.ldif
 
-for principal in sip/pool1.contoso.test http/pool1.contoso.test; do
+for principal in sip/pool1.contoso.test http/pool1.contoso.test sip/old.contoso.test; do
   samba-tool domain exportkeytab "$folder/service.keytab" --principal="$principal" -s "$conf"
 done
 cat > "$folder/krb5.conf" <<KRB5
