@@ -48,6 +48,7 @@ impl Run {
 }
 
 /// Which client runs against which lab.
+#[derive(Clone, Copy)]
 struct Client<'a> {
     lab: &'a Lab,
     outside: bool,
@@ -55,11 +56,14 @@ struct Client<'a> {
     user: &'a str,
     password: Option<&'a str>,
     authority: Option<&'a Path>,
+    auth: &'a str,
+    /// A ticket cache: the client asks for no password.
+    tickets: Option<&'a Path>,
 }
 
 impl<'a> Client<'a> {
     fn of(lab: &'a Lab, user: &'a str) -> Client<'a> {
-        Client { lab, outside: false, server: "", user, password: None, authority: None }
+        Client { lab, outside: false, server: "", user, password: None, authority: None, auth: "ntlm", tickets: None }
     }
 
     async fn run(&self) -> Run {
@@ -75,12 +79,16 @@ impl<'a> Client<'a> {
             .arg(self.authority.unwrap_or(&ready.ca))
             .arg("--")
             .arg(program())
-            .args(["--user", &address, "--login", self.user, "--password-env", "PW", "--auth", "ntlm"])
+            .args(["--user", &address, "--login", self.user, "--password-env", "PW", "--auth", self.auth])
             .args(["--seconds", "30", "--server", self.server])
             .args(["--transport", if self.server.is_empty() { "auto" } else { "tls" }])
             .arg("--debug")
             .arg(debug.path())
             .env("PW", self.password.unwrap_or(&known.password));
+        if let Some(tickets) = self.tickets {
+            let conf = ready.krb5_conf.as_ref().expect("the lab has a realm");
+            command.arg("--sso").env("KRB5_CONFIG", conf).env("KRB5CCNAME", format!("FILE:{}", tickets.display()));
+        }
         let output = tokio::task::spawn_blocking(move || command.output()).await.expect("joined").expect("bash runs");
         run_of(&output, debug.path())
     }
@@ -218,4 +226,73 @@ async fn is_refused_for_each_reason_in_words_it_shows() {
     let untrusted = Client { authority: Some(&authority), ..named("alice") }.run().await;
     untrusted.refused(10);
     assert!(untrusted.has("question"), "{}", untrusted.all);
+}
+
+/// A ticket-granting ticket of the lab's KDC, obtained by MIT's `kinit`.
+fn kinit(lab: &Lab, user: &str, cache: &Path) {
+    use std::io::Write;
+    let ready = lab.ready();
+    let address = format!("{user}@{}", ready.sip_domain);
+    let known = ready.users.iter().find(|user| user.address == address).expect("a user of the lab");
+    let mut kinit = Command::new("kinit")
+        .args(["-c", &format!("FILE:{}", cache.display()), &format!("{user}@{}", ready.realm)])
+        .env("KRB5_CONFIG", ready.krb5_conf.as_ref().expect("the lab has a realm"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("kinit runs");
+    writeln!(kinit.stdin.take().expect("its input"), "{}", known.password).expect("written");
+    assert!(kinit.wait().expect("kinit ends").success(), "kinit of {user}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pidgin-sipe, libpurple-dev, krb5-user and root; run by make test"]
+async fn signs_in_with_the_ticket_of_kinit() {
+    let lab = lab(6, Published::Everything).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let cache = folder.path().join("tickets");
+    kinit(&lab, "alice", &cache);
+    let client = Client { auth: "krb5", tickets: Some(&cache), password: Some(""), ..Client::of(&lab, "alice") };
+    let named = Client { server: "fe02.contoso.test:5061", ..client };
+    assert_eq!(named.run().await.signed_on().contacts(), ALICES);
+    // Redirected: a ticket for each server.
+    let redirected = Client { server: "dir.contoso.test:5061", ..named };
+    assert_eq!(redirected.run().await.signed_on().contacts(), ALICES);
+    // Found by Autodiscover: the web ticket is obtained with a ticket for http/web1.
+    let found = Client { server: "", ..redirected };
+    assert_eq!(found.run().await.signed_on().contacts(), ALICES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pidgin-sipe, libpurple-dev and root; run by make test"]
+async fn obtains_a_certificate_and_signs_in_with_it() {
+    let lab = lab(7, Published::Autodiscover).await;
+    let named = Client { auth: "tls-dsk", server: "fe02.contoso.test:5061", ..Client::of(&lab, "alice") };
+    assert_eq!(named.run().await.signed_on().contacts(), ALICES);
+    let published = || async {
+        use signin::authenticate::certificate::published::PublishedCertificates;
+        lab.store().list(&"alice@contoso.test".parse().expect("an address")).await.expect("the store answers")
+    };
+    assert_eq!(published().await.len(), 1, "one certificate for the device");
+    // Again: a new process makes a new key, and its certificate takes the old one's place.
+    let before = published().await[0].fingerprint;
+    assert_eq!(named.run().await.signed_on().contacts(), ALICES);
+    let after = published().await;
+    assert!(after.len() == 1 && after[0].fingerprint != before);
+    // Found by Autodiscover, inside and outside: web ticket, certificate, handshake.
+    for outside in [false, true] {
+        let found = Client { auth: "tls-dsk", outside, ..Client::of(&lab, "alice") };
+        assert_eq!(found.run().await.signed_on().contacts(), ALICES);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pidgin-sipe, libpurple-dev and root; run by make test"]
+async fn carries_its_certificate_home_after_a_redirect() {
+    let lab = lab(8, Published::Everything).await;
+    let client = Client { auth: "tls-dsk", server: "dir.contoso.test:5061", ..Client::of(&lab, "bob") };
+    assert_eq!(client.run().await.signed_on().contacts().len(), 2);
+    // In automatic mode it takes the first of what is offered that it can.
+    let client = Client { auth: "auto", ..client };
+    assert_eq!(client.run().await.signed_on().contacts().len(), 2);
 }

@@ -105,10 +105,21 @@ impl Refusal {
             Refusal::ClockSkew { .. } => "auth-clock-skew",
             Refusal::Ticket(refusal) => ticket_id(refusal),
             Refusal::OtherService { .. } => "auth-target-mismatch",
-            Refusal::Handshake(_) => "dsk-inner-version",
+            Refusal::Handshake(error) => handshake_id(error),
             Refusal::Certificate(fault) => fault.id(),
             Refusal::Unavailable(_) => "ntlm-dc-unreachable",
         }
+    }
+}
+
+/// Id of a handshake's fault, where the catalogue has one.
+fn handshake_id(error: &DskError) -> &'static str {
+    match error {
+        DskError::NoCommonVersion { .. } | DskError::NoCommonSuite { .. } => "dsk-inner-version",
+        DskError::Alert { number: 40 | 70, .. } => "dsk-inner-version",
+        DskError::Alert { number: 42 | 48, .. } => "dsk-inner-server-cert",
+        DskError::NoCertificate | DskError::NotAsked => "dsk-ca-list-excludes",
+        _ => "auth-final-401",
     }
 }
 
