@@ -58,10 +58,13 @@ fn obtain_at(world: &World, sts: &str, applicant: &Applicant<'_>) -> Result<Obta
     outcome
 }
 
+/// From the path asked for and the answer to another answer.
+type Alter = Box<dyn Fn(&str, HttpResponse) -> HttpResponse + Send + Sync>;
+
 /// Somebody between client and services.
 struct Between {
     services: Arc<dyn HttpService>,
-    alter: Box<dyn Fn(&str, HttpResponse) -> HttpResponse + Send + Sync>,
+    alter: Alter,
 }
 
 impl HttpService for Between {
