@@ -4,11 +4,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use mechanism::Side;
+use mechanism::kerberos::Now;
 use mechanism::kerberos::crypto::{EncryptionType, Key};
 use mechanism::kerberos::keytab::Keytab;
 use mechanism::kerberos::mic::MessageKeys;
 use mechanism::kerberos::name::Principal;
-use mechanism::kerberos::server::{Now, ReplayCache, Service};
+use mechanism::kerberos::server::{ReplayCache, Service};
 use mechanism::kerberos::token::{NegotiateInit, NegotiateResponse, TokenId, frame, unframe};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -8,11 +8,12 @@ mod peer {
 }
 
 use mechanism::Side;
+use mechanism::kerberos::Now;
 use mechanism::kerberos::crypto::EncryptionType;
 use mechanism::kerberos::keytab::Keytab;
 use mechanism::kerberos::mic::MessageKeys;
 use mechanism::kerberos::name::Principal;
-use mechanism::kerberos::server::{Accepted, Now, Refusal, ReplayCache, Service};
+use mechanism::kerberos::server::{Accepted, Refusal, ReplayCache, Service};
 use peer::kerberos::Realm;
 use peer::line::{Peer, Step};
 use std::cell::Cell;

@@ -14,7 +14,7 @@ use super::crypto::{CONFOUNDER, EncryptionType, Key, usage};
 use super::der::{self, Malformed};
 use super::message::{
     AS_REP, AS_REQ, ApReq, Authenticator, Encrypted, EtypeInfo, KRB_ERROR, KdcReply, KdcRequest, KrbError, PaData,
-    ReplyPart, TGS_REP, TGS_REQ, number, options, padata, time,
+    ReplyPart, TGS_REP, TGS_REQ, Unreadable, number, options, padata, time,
 };
 use super::mic::MessageKeys;
 use super::name::{NameError, NameType, Principal};
@@ -89,6 +89,15 @@ pub enum KerberosError {
     /// A name Kerberos cannot have.
     #[error(transparent)]
     Name(#[from] NameError),
+}
+
+impl From<Unreadable> for KerberosError {
+    fn from(unreadable: Unreadable) -> KerberosError {
+        match unreadable {
+            Unreadable::Malformed(what) => KerberosError::Malformed(what),
+            Unreadable::EncryptionType(..) => KerberosError::NoCommonEtype,
+        }
+    }
 }
 
 impl From<Malformed> for KerberosError {
@@ -253,7 +262,7 @@ impl Credential {
     fn request(&self, authenticator: &Authenticator, usage: u32, random: &dyn Fn(&mut [u8])) -> Vec<u8> {
         let cipher = self.session.encrypt(usage, &authenticator.write(), &confounder(random));
         let authenticator = Encrypted { etype: self.session.etype(), kvno: None, cipher };
-        ApReq { ticket: self.ticket.clone(), authenticator }.write()
+        ApReq { options: 0, ticket: self.ticket.clone(), authenticator }.write()
     }
 }
 

@@ -1,8 +1,9 @@
 //! DER, as much of it as tickets and GSS tokens are made of. X.690.
 //!
-//! The server reads with this and not with picky-krb for three reasons: names from Windows are UTF-8, which picky's strings
-//! refuse; keys stay in the buffer that is wiped; and nothing is copied. Lengths may be longer than they need be, and
-//! fields behind those that are known are passed over. Omitted: the indefinite form, tags of more than one byte.
+//! Ours, and not picky-krb's, because names from Windows are UTF-8, which picky's strings refuse, and because keys are not
+//! to be left in buffers that nobody wipes; picky-krb writes what the tests have us read. Lengths may be longer than they
+//! need be, and fields behind those that are known are passed over. Omitted: the indefinite form, tags of more than one
+//! byte.
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
@@ -156,20 +157,12 @@ fn read_time(content: &[u8]) -> Option<i64> {
     Some(PrimitiveDateTime::new(date, time).assume_utc().unix_timestamp())
 }
 
-/// An element with its content in parts.
+/// An element with its content in parts. Copies the content once, so that a caller who wipes the result wipes all.
 pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    let mut bytes = Vec::with_capacity(length + 6);
-    bytes.push(tag);
-    match u8::try_from(length) {
-        Ok(short @ 0..=0x7f) => bytes.push(short),
-        _ => {
-            let long = length.to_be_bytes();
-            let skip = long.iter().take_while(|byte| **byte == 0).count();
-            bytes.push(0x80 | (long.len() - skip) as u8);
-            bytes.extend_from_slice(&long[skip..]);
-        }
-    }
+    let header = header(tag, length);
+    let mut bytes = Vec::with_capacity(header.len() + length);
+    bytes.extend_from_slice(&header);
     for part in parts {
         bytes.extend_from_slice(part);
     }
@@ -178,7 +171,19 @@ pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 
 /// Field `[number]` around an element.
 pub(super) fn field(number: u8, tag: u8, content: &[u8]) -> Vec<u8> {
-    element(context(number), &[&element(tag, &[content])])
+    element(context(number), &[&header(tag, content.len()), content])
+}
+
+/// Tag and length.
+fn header(tag: u8, length: usize) -> Vec<u8> {
+    match u8::try_from(length) {
+        Ok(short @ 0..=0x7f) => vec![tag, short],
+        _ => {
+            let long = length.to_be_bytes();
+            let skip = long.iter().take_while(|byte| **byte == 0).count();
+            [&[tag, 0x80 | (long.len() - skip) as u8], &long[skip..]].concat()
+        }
+    }
 }
 
 /// The content of an INTEGER.

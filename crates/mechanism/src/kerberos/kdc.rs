@@ -12,7 +12,7 @@ use super::crypto::{EncryptionType, Key, usage};
 use super::der::{self, Malformed};
 use super::message::{
     AS_REP, AS_REQ, ApReq, Authenticator, ENC_AS_REP_PART, ENC_TGS_REP_PART, Encrypted, EtypeInfo, KdcReply,
-    KdcRequest, KrbError, PaData, ReplyPart, TGS_REP, Ticket, TicketPart, flags, options, padata,
+    KdcRequest, KrbError, PaData, ReplyPart, TGS_REP, Ticket, TicketPart, Unreadable, flags, options, padata,
 };
 use super::name::{NameType, Principal};
 use std::collections::BTreeMap;
@@ -137,6 +137,15 @@ const BAD_CHECKSUM: Refusal = refuse(50, "the checksum is of the wrong kind");
 const TOO_BIG: Refusal = refuse(52, "the answer does not fit into a datagram");
 const GENERIC: Refusal = refuse(60, "the request cannot be read");
 const WRONG_REALM: Refusal = refuse(68, "this KDC is of another realm");
+
+impl From<Unreadable> for Refusal {
+    fn from(unreadable: Unreadable) -> Refusal {
+        match unreadable {
+            Unreadable::Malformed(what) => Malformed(what).into(),
+            Unreadable::EncryptionType(..) => NO_ETYPE,
+        }
+    }
+}
 
 impl From<Malformed> for Refusal {
     fn from(_: Malformed) -> Refusal {
@@ -370,7 +379,9 @@ fn ticket(service: &Entry, part: &ReplyPart, client: &Principal, random: &dyn Fn
         flags: part.flags,
         key: part.key.clone(),
         client: client.clone(),
+        transited: Vec::new(),
         authenticated: part.authenticated,
+        starts: part.authenticated,
         ends: part.ends,
     };
     let key = &service.keys.keys[0];

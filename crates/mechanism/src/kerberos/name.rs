@@ -1,11 +1,6 @@
 //! Names of users and services. RFC 4120 §6.2; the text form with its escapes is that of MIT Kerberos.
-//!
-//! Names from Windows are UTF-8, though RFC 4120 knows ASCII alone; both are read. The types of picky-krb hold ASCII only,
-//! so [`Principal::to_asn1`] can fail where reading a peer's name does not.
+//! Names from Windows are UTF-8, though RFC 4120 knows ASCII alone; both are read and written.
 
-use picky_asn1::restricted_string::Ia5String;
-use picky_asn1::wrapper::{ExplicitContextTag0, ExplicitContextTag1, GeneralStringAsn1, IntegerAsn1};
-use picky_krb::data_types::{PrincipalName, Realm};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -92,12 +87,6 @@ pub enum NameError {
     /// An unescaped second `@`, or a backslash before nothing.
     #[error("the Kerberos name has an `@` or `\\` in a wrong place; inside a component write \\@ and \\\\")]
     Syntax,
-    /// A name type that is no 32-bit integer.
-    #[error("the type of the Kerberos name is no 32-bit number")]
-    NameType,
-    /// A letter outside ASCII in a message that has room for none.
-    #[error("the Kerberos name has letters outside ASCII")]
-    NotAscii,
 }
 
 impl Principal {
@@ -156,28 +145,6 @@ impl Principal {
         self.realm.eq_ignore_ascii_case(&other.realm)
             && self.components.len() == other.components.len()
             && self.components.iter().zip(&other.components).all(|(a, b)| a.eq_ignore_ascii_case(b))
-    }
-
-    /// From the types of picky-krb.
-    pub fn from_asn1(name: &PrincipalName, realm: &Realm) -> Result<Principal, NameError> {
-        let number = integer(&name.name_type.0).ok_or(NameError::NameType)?;
-        let strings = &name.name_string.0.0;
-        if strings.len() > MAX_COMPONENTS {
-            return Err(NameError::TooManyComponents);
-        }
-        let components = strings.iter().map(|text| owned(text.0.as_bytes())).collect::<Result<_, _>>()?;
-        Principal::new(NameType::from_number(number), components, owned(realm.0.as_bytes())?)
-    }
-
-    /// As the types of picky-krb.
-    pub fn to_asn1(&self) -> Result<(PrincipalName, Realm), NameError> {
-        let number = self.name_type.number().to_be_bytes().to_vec();
-        let strings = self.components.iter().map(|text| ascii(text)).collect::<Result<Vec<_>, _>>()?;
-        let name = PrincipalName {
-            name_type: ExplicitContextTag0::from(IntegerAsn1::from_bytes_be_signed(number)),
-            name_string: ExplicitContextTag1::from(picky_asn1::wrapper::Asn1SequenceOf::from(strings)),
-        };
-        Ok((name, ascii(&self.realm)?))
     }
 }
 
@@ -267,27 +234,6 @@ fn guess(components: &[String]) -> NameType {
     }
 }
 
-fn owned(text: &[u8]) -> Result<String, NameError> {
-    if text.len() > MAX_TEXT {
-        return Err(NameError::TooLong);
-    }
-    std::str::from_utf8(text).map(str::to_owned).map_err(|_| NameError::NotText)
-}
-
-fn ascii(text: &str) -> Result<GeneralStringAsn1, NameError> {
-    let text = Ia5String::new(text.as_bytes()).map_err(|_| NameError::NotAscii)?;
-    Ok(GeneralStringAsn1::from(text))
-}
-
-/// A DER integer that fits in 32 bits.
-fn integer(value: &IntegerAsn1) -> Option<i32> {
-    let bytes = value.as_signed_bytes_be();
-    let sign = if bytes.first()? & 0x80 == 0 { 0 } else { 0xff };
-    let mut wide = [sign; 4];
-    wide.get_mut(4usize.checked_sub(bytes.len())?..)?.copy_from_slice(bytes);
-    Some(i32::from_be_bytes(wide))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,15 +281,6 @@ mod tests {
         fn text_and_back(components in proptest::collection::vec("\\PC{1,9}", 1..4), realm in "\\PC{1,9}") {
             let name = Principal::new(NameType::Principal, components, realm).unwrap();
             prop_assert_eq!(&Principal::parse(&name.to_string()).unwrap(), &name);
-        }
-
-        #[test]
-        fn asn1_and_back(components in proptest::collection::vec("[ -~]{1,9}", 1..4), number in any::<i32>()) {
-            let name = Principal::new(NameType::from_number(number), components, "R".to_owned()).unwrap();
-            let (asn1, realm) = name.to_asn1().unwrap();
-            let back = Principal::from_asn1(&asn1, &realm).unwrap();
-            prop_assert_eq!(back.name_type, name.name_type);
-            prop_assert_eq!(back, name);
         }
 
         #[test]

@@ -13,7 +13,6 @@
 //! Directory), a ticket of one can be shown to the other. Omitted: user-to-user tickets, delegated credentials (passed
 //! over), the three-message form of DCE, channel bindings, addresses, authorization data.
 
-mod message;
 mod refusal;
 mod replay;
 #[cfg(test)]
@@ -22,13 +21,14 @@ mod tests;
 pub use refusal::{Fault, Refusal};
 pub use replay::ReplayCache;
 
+use super::Now;
 use super::crypto::{CONFOUNDER, EncryptionType, Key, SealingKey, usage};
 use super::keytab::{Keytab, NoKey};
+use super::message::{ApRep, ApRepPart, ApReq, Authenticator, Encrypted, Ticket, TicketPart, flags};
 use super::mic::MessageKeys;
 use super::name::Principal;
 use super::token::{Initial, NegotiateInit, NegotiateResponse, NegotiationState, TokenId, frame};
 use crate::Side;
-use message::{ApRepPart, ApReq, Authenticator, KeyField, Ticket, write_ap_rep};
 use replay::Seen;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -42,16 +42,10 @@ pub const DEFAULT_TYPES: [EncryptionType; 2] = [EncryptionType::Aes256, Encrypti
 /// Option of an AP-REQ: the ticket is under a session key.
 const USE_SESSION_KEY: u32 = 0x4000_0000;
 
-/// Ticket flags, RFC 4120 §5.3.
-const INVALID: u32 = 0x0100_0000;
-const PATH_CHECKED: u32 = 0x0008_0000;
-
 /// Checksum type of GSS-API and its flags, RFC 4121 §4.1.1.
 const GSS_CHECKSUM: i32 = 0x8003;
 const MUTUAL: u32 = 2;
 const DCE_STYLE: u32 = 0x1000;
-
-pub use super::Now;
 
 /// A service and its keys.
 pub struct Service {
@@ -130,25 +124,21 @@ impl Service {
         if request.options & USE_SESSION_KEY != 0 {
             return Err(Refusal::UserToUser);
         }
-        let (service, plain) = self.open(&request)?;
-        let ticket = Ticket::read(&plain)?;
+        let (service, plain) = self.open(&Ticket::read(&request.ticket)?)?;
+        let ticket = TicketPart::read(&plain)?;
         self.check_ticket(&ticket, now)?;
-        let session_key = self.key(&ticket.key, "the session key")?;
 
-        let plain = session_key
-            .decrypt(usage::AP_REQ_AUTHENTICATOR, request.authenticator.cipher)
-            .map_err(|_| Refusal::Authenticator)?;
-        let authenticator = Authenticator::read(&plain)?;
+        let plain = request.authenticator.decrypt(&ticket.key, usage::AP_REQ_AUTHENTICATOR);
+        let authenticator = Authenticator::read(&plain.map_err(|_| Refusal::Authenticator)?)?;
         let flags = self.check_authenticator(&authenticator, &ticket, now)?;
-        let subkey = authenticator.subkey.as_ref().map(|field| self.key(field, "the client's subkey")).transpose()?;
-        let client_key = subkey.as_ref().unwrap_or(&session_key);
+        let client_key = authenticator.subkey.as_ref().unwrap_or(&ticket.key);
         check_offer(offer.as_ref(), client_key)?;
 
         let seen = Seen {
             client: &ticket.client,
-            seconds: authenticator.seconds,
+            seconds: authenticator.time,
             microseconds: authenticator.microseconds,
-            authenticator: request.authenticator.cipher,
+            authenticator: &request.authenticator.cipher,
         };
         replays.admit(&seen, now.unix_seconds, self.skew)?;
 
@@ -156,7 +146,7 @@ impl Service {
             let first = authenticator.sequence.unwrap_or(0);
             (client_key.etype(), MessageKeys::new(client_key, false, first, first), None)
         } else {
-            let (keys, reply) = mutual(&authenticator, client_key, &session_key, random);
+            let (keys, reply) = mutual(&authenticator, client_key, &ticket.key, random);
             (client_key.etype(), keys, Some(reply))
         };
         let reply = match offer {
@@ -167,15 +157,15 @@ impl Service {
     }
 
     /// Decrypts the ticket with whichever key of its service fits.
-    fn open(&self, request: &ApReq<'_>) -> Result<(&Principal, Zeroizing<Vec<u8>>), Refusal> {
-        let asked = &request.service;
+    fn open(&self, ticket: &Ticket) -> Result<(&Principal, Zeroizing<Vec<u8>>), Refusal> {
+        let asked = &ticket.service;
         if let Some(class) = &self.class
             && !asked.class().eq_ignore_ascii_case(class)
         {
             return Err(Refusal::OtherService { asked: asked.clone(), class: class.clone() });
         }
-        let ticket = &request.ticket;
-        self.check_type(ticket.etype, "the ticket")?;
+        let ticket = &ticket.encrypted;
+        self.check_type(ticket.etype, "ticket")?;
         let places = self.keytab.find(asked, ticket.kvno, ticket.etype).map_err(|why| match why {
             NoKey::Principal => Refusal::NotForUs { asked: asked.clone() },
             NoKey::EncryptionType(known) => Refusal::NoKeyOfType { service: asked.clone(), asked: ticket.etype, known },
@@ -185,7 +175,7 @@ impl Service {
         })?;
         for place in places {
             if let (Some(key), Some(entry)) = (self.opening.get(place), self.keytab.entries().get(place))
-                && let Ok(plain) = key.decrypt(ticket.cipher)
+                && let Ok(plain) = key.decrypt(&ticket.cipher)
             {
                 return Ok((&entry.principal, plain));
             }
@@ -193,9 +183,10 @@ impl Service {
         Err(Refusal::WrongKey { service: asked.clone(), kvno: ticket.kvno, etype: ticket.etype })
     }
 
-    fn check_ticket(&self, ticket: &Ticket<'_>, now: Now) -> Result<(), Refusal> {
+    fn check_ticket(&self, ticket: &TicketPart, now: Now) -> Result<(), Refusal> {
+        self.check_type(ticket.key.etype(), "session key")?;
         let client = || ticket.client.clone();
-        if ticket.flags & INVALID != 0 {
+        if ticket.flags & flags::INVALID != 0 {
             return Err(Refusal::InvalidTicket { client: client() });
         }
         let in_seconds = ticket.starts.saturating_sub(now.unix_seconds);
@@ -207,7 +198,7 @@ impl Service {
             return Err(Refusal::Expired { client: client(), seconds_ago });
         }
         // A path that its KDC did not check would have to be checked here, against a list of realms that nobody has.
-        if !ticket.transited.is_empty() && ticket.flags & PATH_CHECKED == 0 {
+        if !ticket.transited.is_empty() && ticket.flags & flags::TRANSITED_POLICY_CHECKED == 0 {
             return Err(Refusal::Path { client: client() });
         }
         Ok(())
@@ -216,8 +207,8 @@ impl Service {
     /// Name, clock, and the checksum, which gives the flags of GSS-API.
     fn check_authenticator(
         &self,
-        authenticator: &Authenticator<'_>,
-        ticket: &Ticket<'_>,
+        authenticator: &Authenticator,
+        ticket: &TicketPart,
         now: Now,
     ) -> Result<u32, Refusal> {
         if authenticator.client != ticket.client {
@@ -226,7 +217,7 @@ impl Service {
                 authenticator: authenticator.client.clone(),
             });
         }
-        let seconds = authenticator.seconds.saturating_sub(now.unix_seconds);
+        let seconds = authenticator.time.saturating_sub(now.unix_seconds);
         if seconds.unsigned_abs() > self.skew.unsigned_abs() {
             return Err(Refusal::ClockSkew { client: ticket.client.clone(), seconds, permitted: self.skew });
         }
@@ -234,12 +225,10 @@ impl Service {
         if flags & DCE_STYLE != 0 {
             return Err(Refusal::DceStyle);
         }
+        if let Some(subkey) = &authenticator.subkey {
+            self.check_type(subkey.etype(), "subkey")?;
+        }
         Ok(flags)
-    }
-
-    fn key(&self, field: &KeyField<'_>, what: &'static str) -> Result<Key, Refusal> {
-        self.check_type(field.etype, what)?;
-        Key::new(field.etype, field.bytes).map_err(|_| Refusal::Malformed(what))
     }
 
     fn check_type(&self, etype: EncryptionType, what: &'static str) -> Result<(), Refusal> {
@@ -263,8 +252,8 @@ impl fmt::Debug for Service {
 }
 
 /// The flags in the checksum of GSS-API: length of the bindings (16), bindings, flags, all little-endian.
-fn gss_flags(authenticator: &Authenticator<'_>) -> Option<u32> {
-    let (GSS_CHECKSUM, value) = authenticator.checksum? else { return None };
+fn gss_flags(authenticator: &Authenticator) -> Option<u32> {
+    let (GSS_CHECKSUM, value) = authenticator.checksum.as_ref()? else { return None };
     let flags = value.strip_prefix(&[16, 0, 0, 0])?.get(16..20)?;
     Some(u32::from_le_bytes(flags.try_into().ok()?))
 }
@@ -281,7 +270,7 @@ fn check_offer(offer: Option<&NegotiateInit<'_>>, client_key: &Key) -> Result<()
 /// AP-REP, and the keys that hold once the client has it. With RC4-HMAC no key of ours: its tokens are of RFC 1964, which
 /// knows of none.
 fn mutual(
-    authenticator: &Authenticator<'_>,
+    authenticator: &Authenticator,
     client_key: &Key,
     session_key: &Key,
     random: &dyn Fn(&mut [u8]),
@@ -295,21 +284,22 @@ fn mutual(
     // 30 bits, as MIT Kerberos: some old peers take more for a negative number.
     let sequence = u32::from_be_bytes(sequence) & 0x3fff_ffff;
     let part = ApRepPart {
-        seconds: authenticator.seconds,
+        time: authenticator.time,
         microseconds: authenticator.microseconds,
-        subkey: ours.as_ref().map(|key| (key.etype(), key.bytes())),
+        subkey: ours.as_ref(),
         sequence,
     };
     let mut confounder = [0; CONFOUNDER];
     random(&mut confounder);
-    let cipher = session_key.encrypt(usage::AP_REP, &Zeroizing::new(part.write()), &confounder);
+    let cipher = session_key.encrypt(usage::AP_REP, &part.write(), &confounder);
     let keys = MessageKeys::new(
         ours.as_ref().unwrap_or(client_key),
         ours.is_some(),
         authenticator.sequence.unwrap_or(0),
         sequence,
     );
-    (keys, frame(TokenId::ApRep, &write_ap_rep(session_key.etype(), &cipher)))
+    let encrypted = Encrypted { etype: session_key.etype(), kvno: None, cipher };
+    (keys, frame(TokenId::ApRep, &ApRep(encrypted).write()))
 }
 
 /// The end of the negotiation. The mechanism is named as the client named it; an offer that was signed is signed back.

@@ -1,9 +1,9 @@
 //! Why a token was refused: what was seen, who is at fault, what to do.
 
-use super::Now;
-use super::message::write_error;
+use crate::kerberos::Now;
 use crate::kerberos::crypto::EncryptionType;
 use crate::kerberos::der::Malformed;
+use crate::kerberos::message::{KrbError, Unreadable};
 use crate::kerberos::name::Principal;
 use crate::kerberos::token::{Mechanism, TokenError, TokenId, frame};
 use std::fmt;
@@ -67,7 +67,7 @@ pub enum Refusal {
         known: Vec<EncryptionType>,
     },
     /// A type of encryption that is not allowed here, or not known.
-    #[error("{what} uses {etype}, which is {}", if matches!(etype, EncryptionType::Other(_)) { "not supported" } else { "switched off" })]
+    #[error("the {what} uses {etype}, which is {}", if matches!(etype, EncryptionType::Other(_)) { "not supported" } else { "switched off" })]
     EncryptionType {
         /// Ticket, session key or subkey.
         what: &'static str,
@@ -265,7 +265,7 @@ impl Refusal {
     }
 
     /// Its number in a KRB-ERROR, RFC 4120 §7.5.9; nothing for what is not about Kerberos.
-    pub fn error_code(&self) -> Option<u32> {
+    pub fn error_code(&self) -> Option<i32> {
         match self {
             Refusal::EncryptionType { .. } => Some(14),
             Refusal::Authenticator => Some(31),
@@ -295,14 +295,30 @@ impl Refusal {
     /// A GSS token that tells the client, with the server's time in it, which lets a client with a wrong clock notice.
     /// `service` is any name of this server.
     pub fn krb_error_token(&self, service: &Principal, now: Now) -> Option<Vec<u8>> {
-        let message = write_error(self.error_code()?, service, now.unix_seconds, now.microseconds);
-        Some(frame(TokenId::Error, &message))
+        let error = KrbError {
+            code: self.error_code()?,
+            time: now.unix_seconds,
+            realm: service.realm.clone(),
+            service: service.clone(),
+            words: None,
+            data: None,
+        };
+        Some(frame(TokenId::Error, &error.write()))
     }
 }
 
 impl From<Malformed> for Refusal {
     fn from(malformed: Malformed) -> Refusal {
         Refusal::Malformed(malformed.0)
+    }
+}
+
+impl From<Unreadable> for Refusal {
+    fn from(unreadable: Unreadable) -> Refusal {
+        match unreadable {
+            Unreadable::Malformed(what) => Refusal::Malformed(what),
+            Unreadable::EncryptionType(what, etype) => Refusal::EncryptionType { what, etype },
+        }
     }
 }
 

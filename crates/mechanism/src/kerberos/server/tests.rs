@@ -1,15 +1,18 @@
 //! Tickets and authenticators as a KDC and a client make them, written with the types of picky-krb: what the server reads
 //! was written by other hands.
 
+use super::flags as flags_of;
 use super::*;
 use crate::kerberos::name::NameType;
 use crate::kerberos::token::{Mechanism, unframe};
 use picky_asn1::bit_string::BitString;
 use picky_asn1::date::Date;
+use picky_asn1::restricted_string::Ia5String;
 use picky_asn1::wrapper::{
-    BitStringAsn1, ExplicitContextTag0 as Tag0, ExplicitContextTag1 as Tag1, ExplicitContextTag2 as Tag2,
-    ExplicitContextTag3 as Tag3, ExplicitContextTag4 as Tag4, ExplicitContextTag5 as Tag5, ExplicitContextTag6 as Tag6,
-    ExplicitContextTag7 as Tag7, IntegerAsn1, OctetStringAsn1, Optional,
+    Asn1SequenceOf, BitStringAsn1, ExplicitContextTag0 as Tag0, ExplicitContextTag1 as Tag1,
+    ExplicitContextTag2 as Tag2, ExplicitContextTag3 as Tag3, ExplicitContextTag4 as Tag4, ExplicitContextTag5 as Tag5,
+    ExplicitContextTag6 as Tag6, ExplicitContextTag7 as Tag7, GeneralStringAsn1, IntegerAsn1, OctetStringAsn1,
+    Optional,
 };
 use picky_asn1_der::application_tag::ApplicationTag;
 use picky_krb::data_types as asn1;
@@ -84,7 +87,7 @@ impl Request {
     }
 
     fn message(&self) -> Vec<u8> {
-        let (cname, crealm) = Principal::parse(&self.client).unwrap().to_asn1().unwrap();
+        let (cname, crealm) = asn1_name(&self.client);
         let ticket = asn1::EncTicketPart::from(asn1::EncTicketPartInner {
             flags: Tag0::from(flags(self.ticket_flags)),
             key: Tag1::from(encryption_key(&self.session_key)),
@@ -101,7 +104,7 @@ impl Request {
             caddr: Optional::from(None),
             authorization_data: Optional::from(None),
         });
-        let (cname, crealm) = Principal::parse(&self.claimed).unwrap().to_asn1().unwrap();
+        let (cname, crealm) = asn1_name(&self.claimed);
         let checksum = self.checksum.clone().map(|(kind, value)| {
             Tag3::from(asn1::Checksum {
                 cksumtype: Tag0::from(number(kind)),
@@ -119,7 +122,7 @@ impl Request {
             seq_number: Optional::from(self.sequence.map(|value| Tag7::from(number(value)))),
             authorization_data: Optional::from(None),
         });
-        let (sname, realm) = Principal::parse(&self.service).unwrap().to_asn1().unwrap();
+        let (sname, realm) = asn1_name(&self.service);
         let request: ApplicationTag<ApReqInner, 14> = ApplicationTag::from(ApReqInner {
             pvno: Tag0::from(number(5)),
             msg_type: Tag1::from(number(14)),
@@ -138,6 +141,16 @@ impl Request {
     fn token(&self) -> Vec<u8> {
         frame(TokenId::ApReq, &self.message())
     }
+}
+
+/// As the types of picky-krb, which hold ASCII alone.
+fn asn1_name(text: &str) -> (asn1::PrincipalName, asn1::Realm) {
+    let ascii = |text: &str| GeneralStringAsn1::from(Ia5String::new(text.as_bytes()).unwrap());
+    let name = Principal::parse(text).unwrap();
+    let strings: Vec<_> = name.components.iter().map(|text| ascii(text)).collect();
+    let name_type = IntegerAsn1::from_bytes_be_signed(name.name_type.number().to_be_bytes().to_vec());
+    let name_string = Tag1::from(Asn1SequenceOf::from(strings));
+    (asn1::PrincipalName { name_type: Tag0::from(name_type), name_string }, ascii(&name.realm))
 }
 
 fn number(value: u32) -> IntegerAsn1 {
@@ -365,14 +378,14 @@ fn which_encryption() {
     let by_default = Service::new(keytab);
     let refused = |request: Request| accept(&by_default, &request.token()).unwrap_err();
     let off = |what| Refusal::EncryptionType { what, etype: EncryptionType::Rc4Hmac };
-    assert_eq!(refused(Request::new(EncryptionType::Rc4Hmac)), off("the ticket"));
-    assert_eq!(off("the ticket").to_string(), "the ticket uses arcfour-hmac, which is switched off");
+    assert_eq!(refused(Request::new(EncryptionType::Rc4Hmac)), off("ticket"));
+    assert_eq!(off("ticket").to_string(), "the ticket uses arcfour-hmac, which is switched off");
     let mut request = Request::new(EncryptionType::Aes256);
     request.session_key = key(EncryptionType::Rc4Hmac, 2);
-    assert_eq!(refused(request.clone()), off("the session key"));
+    assert_eq!(refused(request.clone()), off("session key"));
     request.session_key = key(EncryptionType::Aes128, 2);
     request.subkey = Some(key(EncryptionType::Rc4Hmac, 3));
-    assert_eq!(refused(request), off("the client's subkey"));
+    assert_eq!(refused(request), off("subkey"));
 
     let mut keytab = Keytab::new();
     keytab.add(Principal::parse(SIP).unwrap(), 3, key(EncryptionType::Aes128, 1), 0);
@@ -404,7 +417,7 @@ fn times() {
         refusal(|request| request.starts = NOW.unix_seconds + 301),
         Refusal::NotYetValid { client: client.clone(), in_seconds: 301 }
     );
-    assert_eq!(refusal(|request| request.ticket_flags |= INVALID), Refusal::InvalidTicket { client });
+    assert_eq!(refusal(|request| request.ticket_flags |= flags_of::INVALID), Refusal::InvalidTicket { client });
     let mut request = Request::new(EncryptionType::Aes256);
     request.time -= 1000;
     assert!(accept(&server().with_skew(1000), &request.token()).is_ok());
@@ -420,7 +433,7 @@ fn names_path_and_checksum() {
     assert!(matches!(refusal(|request| request.claimed = "alice@OTHER.TEST".to_owned()), Refusal::NamesDiffer { .. }));
     assert_eq!(refusal(|request| request.transited = b"OTHER.TEST"), Refusal::Path { client: alice });
     let mut checked = Request::new(EncryptionType::Aes256);
-    (checked.transited, checked.ticket_flags) = (b"OTHER.TEST", PATH_CHECKED);
+    (checked.transited, checked.ticket_flags) = (b"OTHER.TEST", flags_of::TRANSITED_POLICY_CHECKED);
     assert!(accept(&server(), &checked.token()).is_ok(), "its KDC vouches for the path");
 
     for bad in [None, Some((0x8003, vec![])), Some((0x8003, vec![16; 24])), Some((7, gss_checksum(INTEGRITY)))] {
@@ -475,7 +488,7 @@ fn not_kerberos() {
     let mut trailing = Request::new(EncryptionType::Aes256).message();
     trailing.push(0);
     let refused = accept(&server(), &frame(TokenId::ApReq, &trailing)).unwrap_err();
-    assert_eq!(refused, Refusal::Malformed("bytes behind the AP-REQ"));
+    assert_eq!(refused, Refusal::Malformed("bytes behind the message"));
 }
 
 /// A name from Windows, which writes UTF-8 where RFC 4120 has ASCII.
@@ -484,16 +497,26 @@ fn names_outside_ascii() {
     let mut ascii = Request::new(EncryptionType::Aes256);
     ascii.client = "juXrgen@CONTOSO.TEST".to_owned();
     ascii.claimed = ascii.client.clone();
-    let inside = |message: &[u8]| -> Vec<u8> {
-        let request = ApReq::read(message).unwrap();
-        let plain = ascii.service_key.decrypt(usage::TICKET, request.ticket.cipher).unwrap();
+    // Of the same length, so that every length in front of it stays.
+    let renamed = |key: &Key, usage, encrypted: &Encrypted| {
+        let mut plain = encrypted.decrypt(key, usage).unwrap().to_vec();
         let at = plain.windows(7).position(|seven| seven == b"juXrgen").unwrap();
-        let mut plain = plain.to_vec();
         plain[at + 1..at + 3].copy_from_slice("ü".as_bytes());
-        plain
+        key.encrypt(usage, &plain, &[1; CONFOUNDER])
     };
-    let plain = inside(&ascii.message());
-    assert_eq!(Ticket::read(&plain).unwrap().client.to_string(), "jürgen@CONTOSO.TEST");
+    let mut message = ascii.message();
+    let read = ApReq::read(&message).unwrap();
+    let closed = Ticket::read(&read.ticket).unwrap().encrypted;
+    for (key, usage, encrypted) in [
+        (&ascii.service_key, usage::TICKET, &closed),
+        (&ascii.session_key, usage::AP_REQ_AUTHENTICATOR, &read.authenticator),
+    ] {
+        let length = encrypted.cipher.len();
+        let at = message.windows(length).position(|window| window == encrypted.cipher).unwrap();
+        message[at..at + length].copy_from_slice(&renamed(key, usage, encrypted));
+    }
+    let accepted = accept(&server(), &frame(TokenId::ApReq, &message)).unwrap();
+    assert_eq!(accepted.client.to_string(), "jürgen@CONTOSO.TEST");
 }
 
 #[test]
@@ -505,7 +528,7 @@ fn the_error_for_the_client() {
     let error: KrbError = picky_asn1_der::from_bytes(message).unwrap();
     assert_eq!(error.0.error_code.0, 37);
     assert_eq!(error.0.stime.0, time(NOW.unix_seconds));
-    assert_eq!(Principal::from_asn1(&error.0.sname.0, &error.0.realm.0).unwrap().to_string(), SIP);
+    assert_eq!((error.0.sname.0, error.0.realm.0), asn1_name(SIP));
     assert_eq!(Refusal::Ntlm.krb_error_token(&Principal::parse(SIP).unwrap(), NOW), None);
 }
 
@@ -569,7 +592,7 @@ proptest! {
         prop_assert!(accept(&service, &bytes).is_err());
         prop_assert!(accept(&service, &frame(TokenId::ApReq, &bytes)).is_err());
         prop_assert!(accept(&service, &NegotiateInit::of_kerberos(&bytes)).is_err());
-        let _ = (Ticket::read(&bytes).is_ok(), Authenticator::read(&bytes).is_ok());
+        let _ = (TicketPart::read(&bytes).is_ok(), Authenticator::read(&bytes).is_ok());
     }
 
     #[test]
@@ -577,15 +600,15 @@ proptest! {
         let request = Request::new(EncryptionType::Aes256);
         let message = request.message();
         let read = ApReq::read(&message).unwrap();
-        let ticket = request.service_key.decrypt(usage::TICKET, read.ticket.cipher).unwrap();
-        let inside = request.session_key.decrypt(usage::AP_REQ_AUTHENTICATOR, read.authenticator.cipher).unwrap();
+        let ticket = Ticket::read(&read.ticket).unwrap().encrypted.decrypt(&request.service_key, usage::TICKET).unwrap();
+        let inside = read.authenticator.decrypt(&request.session_key, usage::AP_REQ_AUTHENTICATOR).unwrap();
         for plain in [ticket, inside] {
             let mut plain = plain.to_vec();
             let at = at.index(plain.len());
             plain[at] ^= by;
-            let _ = (Ticket::read(&plain).is_ok(), Authenticator::read(&plain).is_ok());
+            let _ = (TicketPart::read(&plain).is_ok(), Authenticator::read(&plain).is_ok());
             plain.truncate(cut.index(plain.len()));
-            prop_assert!(Ticket::read(&plain).is_err() && Authenticator::read(&plain).is_err(), "cut short");
+            prop_assert!(TicketPart::read(&plain).is_err() && Authenticator::read(&plain).is_err(), "cut short");
         }
     }
 
