@@ -4,7 +4,7 @@ use net::client::{Config, SetupError, Sockets};
 use signin::client::SignIn;
 use signin::discover::client::Cached;
 use signin::io::Io;
-use signin::report::{Ending, Event, SignInReport};
+use signin::report::{Ending, Event, SignInReport, Verdict};
 use std::time::Duration;
 use trace::record::{Record, What};
 use trace::recorder::Recorder;
@@ -25,6 +25,9 @@ pub(crate) struct Outcome {
     pub(crate) record: Record,
     /// Where it ended, when it is signed in.
     pub(crate) reached: Option<Cached>,
+    /// Until when the certificate is valid that was obtained for the next sign-in, or why there is none; `None` when there
+    /// was nothing to obtain.
+    pub(crate) prepared: Option<Result<i64, Verdict>>,
 }
 
 impl Attempt {
@@ -33,24 +36,30 @@ impl Attempt {
         let address = self.sign_in.aor.to_string();
         let recorder = Recorder::new(Sockets::new(self.sockets)?, &address, &user_agent());
         let io: &dyn Io = &recorder;
-        let mut reached = None;
+        let (mut reached, mut prepared) = (None, None);
+        // What is done for the next sign-in is no part of this one.
+        let mut until = Duration::MAX;
         let ending = match self.sign_in.run(io).await {
             Ok(signed_in) => {
-                reached = Some(signed_in.reached);
+                reached = Some(signed_in.reached.clone());
                 let ending = Ending::SignedIn {
                     home: signed_in.home.clone(),
                     mechanism: signed_in.mechanism.clone(),
                     settings: signed_in.settled.json(),
                     contacts: signed_in.settled.contacts.as_ref().map_or(0, |list| list.contacts.len()),
                 };
+                until = io.now().since_start;
+                prepared = self.sign_in.prepare_next(io, &signed_in).await;
                 signed_in.session.sign_out().await;
                 ending
             }
             Err(verdict) => Ending::Failed(verdict),
         };
         let record = recorder.finish();
-        let report = SignInReport::assemble(&address, &events(&record), &ending);
-        Ok(Outcome { report, record, reached })
+        let mut events = events(&record);
+        events.retain(|(at, _)| *at <= until);
+        let report = SignInReport::assemble(&address, &events, &ending);
+        Ok(Outcome { report, record, reached, prepared })
     }
 }
 

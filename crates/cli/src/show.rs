@@ -162,6 +162,18 @@ pub(crate) fn dialled(settings: &serde_json::Value, number: &str, address: &str)
     }
 }
 
+/// What was done for the next sign-in.
+pub(crate) fn next_time(prepared: Option<&Result<i64, Verdict>>) -> String {
+    match prepared {
+        None => String::new(),
+        Some(Ok(ends)) => format!(
+            "a certificate was obtained, valid until {}: the next sign-in needs no password\n",
+            signin::web_ticket::message::write_time(*ends)
+        ),
+        Some(Err(verdict)) => format!("no certificate for the next sign-in: {} ({})\n", verdict.sentence, verdict.id),
+    }
+}
+
 /// A table of sign-ins: how, where, how many REGISTERs, how long.
 pub(crate) fn table(rows: &[(String, SignInReport)], style: Style) -> String {
     let mut text = String::new();

@@ -20,7 +20,7 @@ pub(crate) async fn run(typed: Signin) -> Result<ExitCode> {
         });
     }
     let aor = attempt.sign_in.aor.clone();
-    let attempt::Outcome { report, record, reached } = attempt.run().await.into_diagnostic()?;
+    let attempt::Outcome { report, record, reached, prepared } = attempt.run().await.into_diagnostic()?;
     if let Some(file) = &typed.cache {
         cache::write(file, &aor, reached.as_ref())?;
     }
@@ -29,7 +29,7 @@ pub(crate) async fn run(typed: Signin) -> Result<ExitCode> {
     }
     let text = match typed.json {
         true => serde_json::to_string_pretty(&report).into_diagnostic()? + "\n",
-        false => conclusion(&typed, &report, &record, style),
+        false => conclusion(&typed, &report, &record, style) + &show::next_time(prepared.as_ref()),
     };
     show::print(&text)?;
     Ok(exit_code(&report))

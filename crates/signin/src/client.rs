@@ -13,6 +13,7 @@
 
 use crate::authenticate::client::Choice;
 use crate::authenticate::keyring::Keyring;
+use crate::authenticate::message::Challenge;
 use crate::connect::client::{self as connect, Hop, Proxy};
 use crate::discover::AccessLocation;
 use crate::discover::client::{Ask, Cached, Candidate, Discovery};
@@ -79,6 +80,8 @@ pub struct SignedIn<'a> {
     pub settled: Settled,
     /// Where that server is: what to try first the next time.
     pub reached: Cached,
+    /// What [`SignIn::prepare_next`] needs: the offer of certificates that was not taken.
+    certificates: Option<Challenge>,
 }
 
 /// A server to go to: a candidate of discovery, or a Contact of a redirect.
@@ -128,6 +131,7 @@ struct Registered<'a> {
     accepted: Accepted,
     mechanism: String,
     cseq: u32,
+    certificates: Option<Challenge>,
 }
 
 /// Why a server did not register us, and whether another may.
@@ -328,9 +332,9 @@ impl SignIn {
     ) -> Result<Answer<'a>, Failed> {
         let io = link.io();
         io.tell(Event::Began(Step::Authentication));
-        let Ended { answer, mechanism, cseq } = Round::new(self, web, server, registration).run(&mut link).await?;
+        let ended = Round::new(self, web, server, registration).run(&mut link).await?;
         io.tell(Event::Ended(Step::Authentication, StepResult::Pass));
-        self.final_answer(link, server, registration, &mechanism, cseq, &answer)
+        self.final_answer(link, server, registration, ended)
     }
 
     /// What the answer that is neither a challenge nor a refusal of the credentials says.
@@ -339,11 +343,10 @@ impl SignIn {
         link: Link<'a>,
         server: &str,
         registration: &Registration,
-        mechanism: &str,
-        cseq: u32,
-        bytes: &[u8],
+        ended: Ended,
     ) -> Result<Answer<'a>, Failed> {
-        let message = Message::parse(bytes).map_err(|error| {
+        let Ended { answer, mechanism, cseq, certificates } = ended;
+        let message = Message::parse(&answer).map_err(|error| {
             let why = error.to_string();
             Failed::Here(Step::Authentication, RegisterFailure::NotSip { server: server.to_owned(), why }.verdict())
         })?;
@@ -354,8 +357,8 @@ impl SignIn {
                     let failure = RegisterFailure::NothingGranted { server: server.to_owned() };
                     return Err(Failed::Everywhere(Step::Authentication, failure.verdict()));
                 }
-                let mechanism = mechanism.to_owned();
-                Ok(Answer::Registered(Box::new(Registered { link, accepted, mechanism, cseq })))
+                let registered = Registered { link, accepted, mechanism, cseq, certificates };
+                Ok(Answer::Registered(Box::new(registered)))
             }
             Some(301) => match register::targets(server, &message) {
                 Ok(targets) => {
@@ -377,7 +380,7 @@ impl SignIn {
     /// Step 5: settings, contacts, presence. What fails here is remarked; the sign-in stands.
     async fn settle<'a>(&self, reached: HomeReached<'a>) -> SignedIn<'a> {
         let HomeReached { registered, home, registration, reached } = reached;
-        let Registered { link, accepted, mechanism, cseq } = registered;
+        let Registered { link, accepted, mechanism, cseq, certificates } = registered;
         let io = link.io();
         io.tell(Event::Began(Step::Settings));
         let mut session = Session::new(link, registration, &accepted, cseq, self.response_limit);
@@ -391,7 +394,39 @@ impl SignIn {
         };
         let settled = provision::settle(&mut session, &me, self.appearance, &|event| io.tell(event)).await;
         io.tell(Event::Ended(Step::Settings, StepResult::Pass));
-        SignedIn { session, home, mechanism, accepted, settled, reached }
+        SignedIn { session, home, mechanism, accepted, settled, reached, certificates }
+    }
+}
+
+impl SignIn {
+    /// After a sign-in with a password or a ticket: obtains the certificate that the next one will use, when the server
+    /// offers certificates, there is a place to keep one, and none is there that is still good for long. Gives until when
+    /// it is valid; nothing when there was nothing to do.
+    pub async fn prepare_next(&self, io: &dyn Io, signed_in: &SignedIn<'_>) -> Option<Result<i64, Verdict>> {
+        let (keyring, log_on) = (self.keyring.as_ref()?, self.log_on.as_ref()?);
+        let challenge = signed_in.certificates.as_ref()?;
+        let now = io.now();
+        let kept = keyring.load(&self.aor);
+        if kept.is_some_and(|kept| kept.usable_at(now.unix_seconds) && !kept.is_old_at(now.unix_seconds)) {
+            return None;
+        }
+        let limits = self.discovery.limits;
+        let web = Web::new(limits.web, now.since_start + limits.total, self.proxy.clone());
+        let registration = signed_in.session.registration();
+        let obtained = self.obtain_certificate(io, &web, challenge, registration, log_on).await;
+        web.close(io).await;
+        Some(match obtained {
+            Err(failure) => Err(failure.verdict()),
+            Ok(certificate) => match keyring.save(&self.aor, &certificate) {
+                Ok(()) => Ok(certificate.ends),
+                Err(why) => Err(Verdict {
+                    id: "dsk-private-key-lost".to_owned(),
+                    certainty: Certainty::Certain,
+                    sentence: format!("the certificate cannot be kept: {why}"),
+                    fix: "name another folder with --certificates".to_owned(),
+                }),
+            },
+        })
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) struct Round<'r> {
     cseq: u32,
     /// REGISTERs that were reported already, with the way they were sent for.
     reported: u32,
+    certificates: Option<Challenge>,
 }
 
 /// A round with a final answer.
@@ -52,6 +53,8 @@ pub(crate) struct Ended {
     pub(crate) mechanism: String,
     /// CSeq of the last REGISTER.
     pub(crate) cseq: u32,
+    /// The server's offer of TLS-DSK, when it made one and another mechanism was used.
+    pub(crate) certificates: Option<Challenge>,
 }
 
 /// A round that ended without a usable answer.
@@ -71,7 +74,7 @@ enum Gone {
 impl<'r> Round<'r> {
     /// A round that has sent nothing yet.
     pub(crate) fn new(sign_in: &'r SignIn, web: &'r Web, server: &'r str, registration: &'r Registration) -> Round<'r> {
-        Round { sign_in, web, server, registration, cseq: 0, reported: 0 }
+        Round { sign_in, web, server, registration, cseq: 0, reported: 0, certificates: None }
     }
 
     /// To the final answer. Each way that was gone is told, with the REGISTERs it took.
@@ -84,7 +87,7 @@ impl<'r> Round<'r> {
         };
         self.report(link.io(), &mechanism, status);
         match outcome {
-            Ok(answer) => Ok(Ended { answer, mechanism, cseq: self.cseq }),
+            Ok(answer) => Ok(Ended { answer, mechanism, cseq: self.cseq, certificates: self.certificates }),
             Err(stopped) => Err(stopped.failed),
         }
     }
@@ -123,6 +126,9 @@ impl<'r> Round<'r> {
             let challenge = challenge.clone();
             match self.go(link, way, &challenge).await? {
                 Gone::Answered(answer) => {
+                    if way.scheme() != Scheme::TlsDsk {
+                        self.certificates = offered.into_iter().find(|c| c.scheme == Scheme::TlsDsk);
+                    }
                     evidence(format!("the final answer of {} carries a right signature", self.server));
                     return Ok(answer);
                 }
@@ -422,7 +428,7 @@ impl Gone {
 
 impl SignIn {
     /// A new key, and a certificate for it from the service that the challenge names.
-    async fn obtain_certificate(
+    pub(crate) async fn obtain_certificate(
         &self,
         io: &dyn Io,
         web: &Web,
