@@ -345,3 +345,29 @@ fn admin_says_what_is_wrong_and_what_to_write() {
     let without = signpost().args(["admin", "user", "list"]).env_remove("SIGNPOST_STATE").output().expect("runs");
     assert!(told(&without).contains("there is no --state") || told(&without).contains("There is no --state"));
 }
+
+#[test]
+fn contacts_go_out_and_come_in_as_files() {
+    let lab = Lab::start();
+    let file = |name: &str| lab.folder.path().join(name);
+    let at = |name: &str| file(name).to_str().expect("text").to_owned();
+    for name in ["list.csv", "list.vcf"] {
+        let path = at(name);
+        assert_eq!(lab.admin(&["contacts", "export", "alice@contoso.test", &path]).status.code(), Some(0));
+        let done = lab.admin(&["contacts", "import", "dave@contoso.test", &path, "--replace", "--json"]);
+        assert_eq!(done.status.code(), Some(0), "{}", text(&done.stdout));
+        assert_eq!(json(&done)["remarks"], serde_json::json!([]));
+        let shown = |whose: &str| json(&lab.admin(&["contacts", "show", whose, "--json"]))["contacts"].clone();
+        assert_eq!(shown("dave@contoso.test"), shown("alice@contoso.test"), "{name}");
+    }
+    std::fs::write(file("bad.csv"), "address,name\nbob@contoso.test,Bobby\nnobody,x\n").expect("a file");
+    let done = lab.admin(&["contacts", "import", "alice@contoso.test", &at("bad.csv")]);
+    assert_eq!(done.status.code(), Some(20), "something was not taken");
+    let said = text(&done.stdout);
+    assert!(said.contains("not taken: line 3: \"nobody\"") && said.contains("1 changed"), "{said}");
+    let signed_in = json(&lab.signin("alice@contoso.test", "Alice-in-the-lab-1", &["--json"]));
+    let list = signed_in["settings"]["contacts"]["list"].as_array().expect("a list");
+    assert!(list.iter().any(|contact| contact["name"] == "Bobby"), "the running lab tells it");
+    std::fs::write(file("none.csv"), "hello\n").expect("a file");
+    assert_eq!(lab.admin(&["contacts", "import", "alice@contoso.test", &at("none.csv")]).status.code(), Some(1));
+}

@@ -106,6 +106,12 @@ pub trait Directory: Send + Sync {
     /// Changes the contact list and gives the list after the change. Durable when it returns.
     fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>>;
 
+    /// A number that moves when contact lists may have changed otherwise than by [`Directory::change_contacts`]: by
+    /// administration, or in another process. It stays 0 where nobody can say.
+    fn changes_elsewhere(&self) -> u64 {
+        0
+    }
+
     /// What is kept of a user's presence; nothing for somebody unknown.
     fn presence(&self, aor: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>>;
 

@@ -32,6 +32,10 @@ impl Directory for Store {
         Box::pin(self.writer.submit(move |batch| change_contacts(batch, aor, change)))
     }
 
+    fn changes_elsewhere(&self) -> u64 {
+        self.memory.changes_elsewhere()
+    }
+
     fn presence(&self, aor: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
         Box::pin(ready(self.kept_presence(aor)))
     }

@@ -229,6 +229,7 @@ fn import_user(batch: &mut Batch<'_>, seed: &SeedUser, imported: &mut Imported) 
     list.delta_num = edit::next_delta(batch.take_list(aor)?.delta_num);
     contacts::replace(batch.tables(), id, &list)?;
     batch.keep_list(aor.clone(), list);
+    batch.administered();
     Ok(())
 }
 

@@ -104,7 +104,7 @@ impl Store {
     }
 
     /// The contact list as committed, from memory or from the file.
-    pub(crate) fn contact_list(&self, aor: &Aor) -> Result<ContactList, DirectoryError> {
+    pub fn contact_list(&self, aor: &Aor) -> Result<ContactList, DirectoryError> {
         let since = match self.memory.lists.get(aor) {
             Ok(list) => return Ok(ContactList::clone(&list)),
             Err(since) => since,

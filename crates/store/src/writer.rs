@@ -20,6 +20,7 @@ use signin::directory::DirectoryError;
 use signin::name::Aor;
 use signin::provision::contacts::ContactList;
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
@@ -37,6 +38,8 @@ const WATCH: Duration = Duration::from_secs(1);
 pub(crate) struct Memory {
     pub(crate) limits: ContactLimits,
     pub(crate) lists: ListCache,
+    /// How often lists were changed otherwise than by their users.
+    elsewhere: AtomicU64,
     users: Users,
     index: RwLock<Index>,
     policies: RwLock<Policies>,
@@ -48,11 +51,16 @@ impl Memory {
         let index = RwLock::new(Index::of(users::load_all(conn)?));
         let policies = RwLock::new(policy::load(conn)?);
         let lists = ListCache::new(settings.cached_lists);
-        Ok(Memory { limits: settings.limits.clone(), lists, users: settings.users, index, policies })
+        let (limits, elsewhere) = (settings.limits.clone(), AtomicU64::new(0));
+        Ok(Memory { limits, lists, elsewhere, users: settings.users, index, policies })
     }
 
     pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn changes_elsewhere(&self) -> u64 {
+        self.elsewhere.load(Ordering::Acquire)
     }
 
     pub(crate) fn policies(&self) -> RwLockReadGuard<'_, Policies> {
@@ -63,6 +71,7 @@ impl Memory {
         let index = Index::of(users::load_all(conn)?);
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
         self.lists.clear();
+        self.elsewhere.fetch_add(1, Ordering::Release);
         self.reload_policies(conn)
     }
 
@@ -170,6 +179,8 @@ struct Changed {
     lists: HashMap<Aor, ContactList>,
     /// Users whose list differs from the committed one.
     owners: HashSet<Aor>,
+    /// A list was changed for its user and not by its user.
+    administered: bool,
     /// Row numbers of users to be read again.
     users: HashSet<i64>,
     policies: bool,
@@ -214,6 +225,11 @@ impl Batch<'_> {
     pub(crate) fn keep_list(&mut self, aor: Aor, list: ContactList) {
         self.changed.owners.insert(aor.clone());
         self.changed.lists.insert(aor, list);
+    }
+
+    /// Notes that the user of a list has to be told of the change.
+    pub(crate) fn administered(&mut self) {
+        self.changed.administered = true;
     }
 
     /// Notes that a list was written in a way in which it has to be read again.
@@ -305,6 +321,9 @@ impl Desk {
             (aor, list)
         });
         self.memory.lists.committed(lists);
+        if changed.administered {
+            self.memory.elsewhere.fetch_add(1, Ordering::Release);
+        }
 
         let mut entries = Vec::with_capacity(changed.users.len());
         for id in changed.users {

@@ -4,6 +4,7 @@
 //! Each thing that can be administered is one file here with its verbs, their help and their output. To add one: a file
 //! with a `Subcommand` and `run`, a line in [`Subject`], a line in [`run`].
 
+mod contacts;
 mod dialplan;
 mod policy;
 mod site;
@@ -43,6 +44,9 @@ enum Subject {
     /// Sites: which pools are where, for policies and dial plans
     #[command(subcommand)]
     Site(site::Verb),
+    /// Contact lists: shown, and as CSV or vCard
+    #[command(subcommand)]
+    Contacts(contacts::Verb),
     /// Dial plans: what becomes of a number that is dialled
     #[command(subcommand)]
     Dialplan(dialplan::Verb),
@@ -63,13 +67,21 @@ impl Told {
     }
 }
 
+/// Exit status of what was done, but not wholly.
+const ONLY_WARNINGS: u8 = 20;
+
 pub(crate) fn run(typed: Admin) -> Result<ExitCode> {
     let store = open(typed.state.as_deref())?;
+    let mut whole = true;
     let told = match typed.subject {
         Subject::User(verb) => user::run(&store, verb),
         Subject::Policy(verb) => policy::run(&store, verb),
         Subject::Site(verb) => site::run(&store, verb),
         Subject::Dialplan(verb) => dialplan::run(&store, verb),
+        Subject::Contacts(verb) => contacts::run(&store, verb).map(|(told, all_taken)| {
+            whole = all_taken;
+            told
+        }),
     }?;
     let text = match (typed.json, told.json) {
         (false, _) => told.text,
@@ -81,7 +93,7 @@ pub(crate) fn run(typed: Admin) -> Result<ExitCode> {
         (true, other) => serde_json::to_string_pretty(&other).into_diagnostic()? + "\n",
     };
     crate::show::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(ONLY_WARNINGS) })
 }
 
 /// Opens the store that is there; one that is not is a mistake in what was typed.

@@ -43,6 +43,10 @@ impl Directory for LayeredDirectory {
         self.rest.change_contacts(aor, change)
     }
 
+    fn changes_elsewhere(&self) -> u64 {
+        self.rest.changes_elsewhere()
+    }
+
     fn presence(&self, aor: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
         self.rest.presence(aor)
     }

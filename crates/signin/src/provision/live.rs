@@ -46,6 +46,8 @@ pub(super) struct State {
     /// When what ends: looked at by every sweep, so a sweep costs what has ended and not what there is.
     pub(super) deadlines: BTreeSet<(Duration, Deadline)>,
     pub(super) last_dialog: u64,
+    /// What the directory said of changes made elsewhere when their users were last told.
+    pub(super) changes_elsewhere: u64,
     /// Notifications to be delivered, in order.
     pub(super) outbox: Vec<Notice>,
 }

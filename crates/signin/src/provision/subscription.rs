@@ -429,6 +429,12 @@ impl State {
         dialogs.filter(|id| self.dialogs.get(id).is_some_and(|d| d.subject.package() == package)).collect()
     }
 
+    /// The users with a subscription to this package.
+    pub(super) fn owners(&self, package: Package) -> BTreeSet<Arc<Aor>> {
+        let of_package = self.dialogs.values().filter(|dialog| dialog.subject.package() == package);
+        of_package.map(|dialog| Arc::clone(&dialog.owner)).collect()
+    }
+
     /// How many subscriptions an endpoint has.
     pub(super) fn subscriptions(&self, caller: &Caller) -> usize {
         let endpoints = self.presentities.get(&caller.aor).map(|presentity| &presentity.endpoints);

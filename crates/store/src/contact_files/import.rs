@@ -62,6 +62,7 @@ impl Store {
             after.delta_num = edit::next_delta(before.delta_num);
             contacts::replace(batch.tables(), user, &after)?;
             batch.keep_list(aor, after);
+            batch.administered();
             Ok(imported)
         })
     }

@@ -84,17 +84,44 @@ impl Provision {
             .with_body(FAULT, fault);
         // Without an answer of the directory the fault alone has to do.
         if let Ok(list) = self.directory.contacts(&caller.aor).await {
-            let document: Arc<str> = write_list(&list).into();
-            let now = self.surroundings.now().since_start;
-            let mut live = self.live.lock();
-            for id in live.own_dialogs(&caller.aor, Package::Contacts) {
-                let State { dialogs, outbox, .. } = &mut *live;
-                let Some(dialog) = dialogs.get_mut(&id).filter(|d| *d.epid == *caller.epid) else { continue };
-                dialog.subject = Subject::Contacts { told: list.delta_num };
-                outbox.push(dialog.notify(now, CONTENT_TYPE, Arc::clone(&document)));
-            }
+            self.tell_of_list(&caller.aor, &list, |epid, _| epid == caller.epid);
         }
         reply.into()
+    }
+
+    /// Tells endpoints of what was changed behind their backs, by administration or in another process. To be called
+    /// every few seconds; it costs nothing while nothing was.
+    pub(in crate::provision) async fn tell_of_changes_elsewhere(&self) {
+        let changes = self.directory.changes_elsewhere();
+        let owners = {
+            let mut live = self.live.lock();
+            if std::mem::replace(&mut live.changes_elsewhere, changes) == changes {
+                return;
+            }
+            live.owners(Package::Contacts)
+        };
+        for owner in owners {
+            // Who cannot be told now is told with the next change.
+            let Ok(list) = self.directory.contacts(&owner).await else { continue };
+            self.tell_of_list(&owner, &list, |_, told| told != list.delta_num);
+        }
+    }
+
+    /// Sends the whole list to those endpoints of the user that `wanted` chooses by epid and version last told.
+    fn tell_of_list(&self, aor: &Aor, list: &ContactList, wanted: impl Fn(&str, u32) -> bool) {
+        let now = self.surroundings.now().since_start;
+        let mut document: Option<Arc<str>> = None;
+        let mut live = self.live.lock();
+        for id in live.own_dialogs(aor, Package::Contacts) {
+            let State { dialogs, outbox, .. } = &mut *live;
+            let Some(dialog) = dialogs.get_mut(&id) else { continue };
+            let Subject::Contacts { told } = dialog.subject else { continue };
+            if wanted(&dialog.epid, told) {
+                dialog.subject = Subject::Contacts { told: list.delta_num };
+                let document = document.get_or_insert_with(|| write_list(list).into());
+                outbox.push(dialog.notify(now, CONTENT_TYPE, Arc::clone(document)));
+            }
+        }
     }
 
     /// Tells every endpoint of the user. One that is at the version before gets the difference; one that missed

@@ -302,6 +302,7 @@ impl Provision {
                 }
             }
         }
+        self.tell_of_changes_elsewhere().await;
         for aor in expired {
             // Time has passed, whatever the directory says: what cannot be taken out of it is passed over when read.
             let _ = self.expire(&aor, now).await;

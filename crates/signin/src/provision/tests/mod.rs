@@ -26,6 +26,8 @@ pub(super) struct Memory {
     users: BTreeMap<Aor, Arc<User>>,
     lists: Mutex<BTreeMap<Aor, ContactList>>,
     kept: Mutex<BTreeMap<Aor, KeptPresence>>,
+    /// Moved by hand.
+    elsewhere: AtomicU64,
 }
 
 pub(super) fn aor(text: &str) -> Aor {
@@ -68,6 +70,7 @@ impl Memory {
             users: users.into_iter().map(|user| (user.aor.clone(), Arc::new(user))).collect(),
             lists: Mutex::new(BTreeMap::from([(aor("alice@contoso.test"), list)])),
             kept: Mutex::default(),
+            elsewhere: AtomicU64::new(0),
         }
     }
 }
@@ -128,6 +131,10 @@ impl Directory for Memory {
             changed
         });
         Box::pin(ready(result))
+    }
+
+    fn changes_elsewhere(&self) -> u64 {
+        self.elsewhere.load(Ordering::Relaxed)
     }
 
     fn presence(&self, aor: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
@@ -218,6 +225,7 @@ impl Surroundings for Clock {
 /// One server with its users.
 pub(super) struct House {
     pub(super) server: Arc<Provision>,
+    memory: Arc<Memory>,
     clock: Arc<Clock>,
     calls: AtomicU64,
 }
@@ -228,15 +236,16 @@ impl House {
     }
 
     fn with(limits: Limits) -> House {
-        House::at("fe1.contoso.test", Arc::new(Clock::default()), Live::new(), limits)
+        House::at("fe1.contoso.test", Arc::new(Memory::new()), Arc::new(Clock::default()), Live::new(), limits)
     }
 
     /// Another server of the same deployment.
     fn neighbour(&self, fqdn: &str) -> House {
-        House::at(fqdn, Arc::clone(&self.clock), Arc::clone(&self.server.live), Limits::default())
+        let (memory, clock, live) = (Arc::clone(&self.memory), Arc::clone(&self.clock), Arc::clone(&self.server.live));
+        House::at(fqdn, memory, clock, live, Limits::default())
     }
 
-    fn at(fqdn: &str, clock: Arc<Clock>, live: Arc<Live>, limits: Limits) -> House {
+    fn at(fqdn: &str, memory: Arc<Memory>, clock: Arc<Clock>, live: Arc<Live>, limits: Limits) -> House {
         let topology = Topology {
             sip_domains: vec!["contoso.test".to_owned()],
             pools: Vec::new(),
@@ -246,13 +255,13 @@ impl House {
         };
         let server = Provision::new(
             &HostPort { host: fqdn.to_owned(), port: 5061 },
-            Arc::new(Memory::new()),
+            Arc::clone(&memory) as Arc<dyn Directory>,
             Arc::clone(&clock) as Arc<dyn Surroundings>,
             Arc::new(topology),
             live,
             limits,
         );
-        House { server: Arc::new(server), clock, calls: AtomicU64::new(0) }
+        House { server: Arc::new(server), memory, clock, calls: AtomicU64::new(0) }
     }
 
     fn pass(&self, seconds: u64) {

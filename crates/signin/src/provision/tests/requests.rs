@@ -669,3 +669,21 @@ fn who_is_blocked_can_be_asked() {
     assert!(blocked(&alice()), "also while nobody is there");
     assert!(house.server.live.lock().presentities.is_empty());
 }
+
+#[test]
+fn what_an_administrator_changes_reaches_the_endpoints() {
+    let house = House::new();
+    subscribe(&house, &alice(), CONTACTS, "");
+    subscribe(&house, &bob(), CONTACTS, "");
+    assert!(house.sweep().is_empty());
+    let edit = Edit::AddGroup { name: "Given".to_owned(), external_uri: String::new() };
+    let change = ContactChange { delta_num: None, edit };
+    house.memory.change_contacts(&alice().aor, change).now_or_never().expect("at once").expect("a group");
+    assert!(house.sweep().is_empty(), "nobody said that anything was changed elsewhere");
+    house.memory.elsewhere.fetch_add(1, Ordering::Relaxed);
+    let notices = house.sweep();
+    let [told] = notices.as_slice() else { panic!("{notices:?}") };
+    assert_eq!(told.to.as_str(), "alice@contoso.test", "whose list is another one");
+    assert!(matches!(read_document(told.body.as_bytes()), Ok(ContactDocument::List(list)) if list.delta_num == 13));
+    assert!(house.sweep().is_empty());
+}
