@@ -238,14 +238,14 @@ impl Tickets {
             return Ok(ticket.clone());
         }
         let granting = self.granting(io, log_on, realm).await?;
-        let ticket = self.from_granting(io, granting, principal, realm).await?;
+        let ticket = self.exchange_granting(io, granting, principal, realm).await?;
         tell(io, format!("the KDC of {realm} gave a ticket for {service}, valid until {}", write_time(ticket.ends())));
         self.state().services.insert(service.to_owned(), ticket.clone());
         Ok(ticket)
     }
 
     /// TGS exchange, over as many realms as the KDCs refer to.
-    async fn from_granting(
+    async fn exchange_granting(
         &self,
         io: &dyn Io,
         mut granting: Credential,

@@ -446,7 +446,7 @@ impl Associations {
     ) -> Examined {
         let Completing { conn, claim, credentials, until } = completing;
         match outcome {
-            Err(refusal) => self.challenge(Some(refusal.diagnostics()), Some(refusal.to_string())),
+            Err(refusal) => self.challenge(Some(refusal.diagnostics()), Some(refusal.log())),
             Ok(Proof::Keys(keys)) => {
                 let opaque = credentials.opaque.clone().unwrap_or_else(|| self.new_opaque(moment));
                 self.establish(moment, claim, &credentials, keys, opaque, message)

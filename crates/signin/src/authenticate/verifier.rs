@@ -49,7 +49,7 @@ pub enum Identity {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Wrong password, unknown or disabled account. Which one stays in the server's log.
-    #[error("the credentials are not right: {why}")]
+    #[error("the credentials are not right")]
     Credentials {
         /// For the log of the server, never for the peer.
         why: String,
@@ -95,6 +95,14 @@ impl Refusal {
             Refusal::Ticket(_) | Refusal::OtherService { .. } | Refusal::Handshake(_) | Refusal::Certificate(_) => {
                 failed().caused_by(self.id())
             }
+        }
+    }
+
+    /// For the server's log and nobody else: the whole cause.
+    pub fn log(&self) -> String {
+        match self {
+            Refusal::Credentials { why } => why.clone(),
+            other => format!("{other} ({})", other.id()),
         }
     }
 

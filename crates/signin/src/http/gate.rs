@@ -129,7 +129,7 @@ impl Gate {
                 let reply = proof.reply.map(|token| format!("{NEGOTIATE} {}", STANDARD.encode(token)));
                 Admission::Granted { account: proof.account, proof: reply }
             }
-            Err(refusal) => self.refused(refusal.to_string()),
+            Err(refusal) => self.refused(refusal.log()),
         }
     }
 
@@ -166,7 +166,7 @@ impl Gate {
                 Err(error) => self.refused(error.to_string()),
             },
             Err(Refusal::Unavailable(error)) => Admission::Unavailable(error),
-            Err(refusal) => self.refused(refusal.to_string()),
+            Err(refusal) => self.refused(refusal.log()),
         }
     }
 
