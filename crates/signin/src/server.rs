@@ -15,6 +15,7 @@
 //! future, which the connection awaits before its next message: so the answers of one connection keep their order.
 
 mod conversing;
+mod notifying;
 
 use crate::authenticate::offer::Asked;
 use crate::authenticate::server::{Associations, Completing, Examined, Moment, Settings as AuthSettings, Verified};
@@ -26,7 +27,7 @@ use crate::io::{ConnId, Pending};
 use crate::journal::{Journal, ServerEvent};
 use crate::name::Aor;
 use crate::outgoing::{self, Hop};
-use crate::provision::server::{Caller, Notice, Provision};
+use crate::provision::server::{Caller, Provision};
 use crate::register::endpoint::InstanceId;
 use crate::register::location::{Added, Binding, Location};
 use crate::register::message::{Deregistration, RegisterAction, RegisterRequest, received_contact};
@@ -509,24 +510,6 @@ impl FrontEnd {
         self.deliver();
     }
 
-    /// Sends notifications; those for endpoints of another server go there.
-    fn deliver(&self) {
-        self.provision.deliver(|notice| {
-            if *notice.server == *self.here.fqdn {
-                self.notify(notice);
-            } else if let Some(neighbour) = self.foundations.neighbours.of(&notice.server) {
-                neighbour.notify(notice);
-            }
-        });
-    }
-
-    /// Sends a notification to an endpoint registered here, signed by the association it uses.
-    fn notify(&self, notice: &Notice) {
-        let Some(binding) = self.state().location.binding_of(&notice.to, &notice.epid).cloned() else { return };
-        let draft = notice.draft(&binding.contact, &self.via());
-        self.send_signed(&binding, draft);
-    }
-
     /// Via of a request of ours.
     fn via(&self) -> String {
         let mut branch = [0; 8];
@@ -539,25 +522,6 @@ impl FrontEnd {
         if let Some(bytes) = signed {
             self.foundations.wire.send(binding.conn, bytes);
         }
-    }
-
-    /// The NOTIFY that ends a registration from the server's side. `[MS-SIPREGE]` §2.2.1.13.
-    fn tell_deregistered(&self, aor: &Aor, binding: &Binding, why: Deregistration) {
-        let Some(dialog) = &binding.dialog else { return };
-        let uri = aor.to_uri();
-        let mut draft = Draft::request("NOTIFY", &binding.contact);
-        draft
-            .header("Via", self.via())
-            .header("Max-Forwards", 70)
-            .header("From", format_args!("<{uri}>;tag={}", dialog.to_tag))
-            .header("To", &dialog.from)
-            .header("Call-ID", &dialog.call_id)
-            .header("CSeq", "1 NOTIFY")
-            .header("Event", "registration-notify")
-            .header("subscription-state", "terminated;expires=0")
-            .header("ms-diagnostics-public", why.diagnostics().value(None))
-            .body("text/registration-event", why.body());
-        self.send_signed(binding, draft);
     }
 
     async fn sweep(self: Arc<Self>) {
@@ -619,6 +583,7 @@ impl SipService for FrontEnd {
         let hop = Hop { conn, remote, external: self.settings.external };
         if message.method().is_none() {
             self.answered(&hop, &message, bytes);
+            self.notify_answered(conn, &message);
             return None;
         }
         let examined = self.with_associations(|a, moment| a.examine(moment, conn, &message));

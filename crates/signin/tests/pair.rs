@@ -158,6 +158,27 @@ fn the_oldest_endpoint_makes_room() {
 }
 
 #[test]
+fn a_hundred_endpoints_and_one_more() {
+    let world = World::contoso();
+    let settings = Settings { endpoints_per_user: 100, ..Settings::default() };
+    world.server(Plan { settings, ..Plan::front_end("fe01", "pool1") });
+    let mut phones: Vec<Phone> =
+        (0..101).map(|number| Phone::new(&world, "alice", "fe01").epid(&format!("{number:08x}"))).collect();
+    for phone in &mut phones {
+        assert_eq!(phone.register(), 200);
+        assert_eq!(phone.subscribe("vnd-microsoft-roaming-contacts"), 200);
+    }
+    let told = phones[0].next_request().expect("the oldest is told");
+    assert!(told.starts_with("NOTIFY ") && told.contains("4140;reason=\"The endpoint was unregistered"), "{told}");
+    assert_eq!(world.at("fe01").counts(), (1, 100, 0, 100));
+    for phone in &mut phones[1..] {
+        assert_eq!(phone.refresh(None), 200);
+        assert_eq!(phone.next_request(), None, "nobody else is told anything");
+    }
+    assert_eq!(phones[0].refresh(None), 401, "it may come back, as a new one");
+}
+
+#[test]
 fn the_same_endpoint_on_a_new_connection_ends_the_old_one() {
     let world = World::contoso();
     let mut before = Phone::new(&world, "alice", "fe01");

@@ -5,6 +5,9 @@ use crate::name::Aor;
 use crate::reply::{Diagnostics, Reply};
 use sip::{CSeq, Message, Name, NameAddr};
 
+/// No document of an honest client is longer. The same holds for what clients read.
+const LONGEST_BODY: usize = 1024 * 1024;
+
 /// An owned request: the bytes it came in may go before the answer is ready.
 #[derive(Debug, Clone)]
 pub(super) struct Request {
@@ -41,6 +44,11 @@ pub(super) struct Request {
 impl Request {
     /// Reads a request. `new_tag` is the To tag the answer gets when the request has none. The error is the answer.
     pub(super) fn read(message: &Message<'_>, new_tag: &str) -> Result<Request, Box<Reply>> {
+        if message.body().len() > LONGEST_BODY {
+            let reason = format!("A body of more than {LONGEST_BODY} bytes.");
+            let reply = Reply::new(413, "Request Entity Too Large").because(Diagnostics::internal(4008, reason));
+            return Err(Box::new(reply));
+        }
         let bad = |what: &str| Box::new(Reply::new(400, "Bad Request").because(Diagnostics::internal(17001, what)));
         let (Some(method), Some(uri)) = (message.method(), message.request_uri()) else {
             return Err(bad("Not a request."));

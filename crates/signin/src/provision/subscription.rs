@@ -334,6 +334,18 @@ impl Provision {
         Ok(reply)
     }
 
+    /// An endpoint does not know the subscription it was notified in: nothing more is sent in it.
+    pub fn subscription_unknown(&self, aor: &Aor, epid: &str, call_id: &str) {
+        let mut live = self.live.lock();
+        let dialogs =
+            live.presentities.get(aor).and_then(|presentity| presentity.endpoints.get(epid)).map(|e| &e.dialogs);
+        let known = |id: &&DialogId| live.dialogs.get(id).is_some_and(|dialog| dialog.call_id == call_id);
+        let unknown: Vec<DialogId> = dialogs.into_iter().flatten().filter(known).copied().collect();
+        for id in unknown {
+            live.end_dialog(id);
+        }
+    }
+
     /// The end of a subscription, asked for by the client.
     pub(super) fn unsubscribe(&self, id: DialogId, package: Package) -> Answer {
         self.live.lock().end_dialog(id);

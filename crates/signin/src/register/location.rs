@@ -162,6 +162,12 @@ impl Location {
         }
     }
 
+    /// The endpoints registered over this connection.
+    pub fn carried(&self, conn: ConnId) -> impl Iterator<Item = (&Aor, &Arc<Binding>)> {
+        let keys = self.by_conn.get(&conn).into_iter().flatten();
+        keys.filter_map(|(aor, instance)| Some((aor, self.binding(aor, *instance)?)))
+    }
+
     /// Whether any endpoint is registered over this connection.
     pub fn carries(&self, conn: ConnId) -> bool {
         self.by_conn.contains_key(&conn)

@@ -67,6 +67,79 @@ fn hostile_documents_are_refused_and_the_server_goes_on() {
 }
 
 #[test]
+fn ten_megabytes_are_refused_before_they_are_read() {
+    let house = House::new();
+    let who = endpoint("alice", "1");
+    let contact = "<contact uri='x@y.z' groups='1'/>";
+    let list = format!("<contactList deltaNum='1'>{}</contactList>", contact.repeat(10 * 1024 * 1024 / contact.len()));
+    for content_type in ["application/SOAP+xml", "application/msrtc-category-publish+xml"] {
+        let head = format!("Content-Type: {content_type}");
+        let (reply, notices) = house.send(&who, "SERVICE", &who.aor.to_uri(), &head, &list);
+        assert_eq!((reply.code, reply.diagnostics.map(|d| d.id), notices.len()), (413, Some(4008), 0));
+    }
+    let head = "Event: presence\nContent-Type: application/msrtc-adrl-categorylist+xml";
+    assert_eq!(house.send(&who, "SUBSCRIBE", &who.aor.to_uri(), head, &list).0.code, 413);
+    assert!(house.server.live.lock().presentities.is_empty(), "nothing is kept of it");
+    assert_eq!(house.send(&endpoint("bob", "1"), "OPTIONS", "sip:bob@contoso.test", "", "").0.code, 200);
+}
+
+#[test]
+fn what_belongs_to_others_stays_theirs() {
+    let house = House::new();
+    let (alice, bob) = (endpoint("alice", "1"), endpoint("bob", "1"));
+    let note = |owner: &str| {
+        format!(
+            "<publish><publications uri='sip:{owner}@contoso.test'><publication categoryName='note' instance='0' \
+             container='200' version='0' expireType='static'><n/></publication></publications></publish>"
+        )
+    };
+    let publish = "Content-Type: application/msrtc-category-publish+xml";
+    let contacts = "<Envelope><Body><deleteContact><URI>sip:bob@contoso.test</URI><deltaNum>12</deltaNum>\
+        </deleteContact></Body></Envelope>";
+    let cases = [
+        (&alice, "sip:alice@contoso.test", publish, note("bob"), 403),
+        (&alice, "sip:bob@contoso.test", publish, note("bob"), 403),
+        (&bob, "sip:alice@contoso.test", "Content-Type: application/SOAP+xml", contacts.to_owned(), 403),
+        (&bob, "sip:alice@contoso.test", "Content-Type: application/msrtc-setcontainermembers+xml", String::new(), 403),
+        (&alice, "sip:alice@contoso.test", publish, note("alice"), 200),
+    ];
+    for (who, uri, head, body, code) in cases {
+        let (reply, notices) = house.send(who, "SERVICE", uri, head, &body);
+        assert_eq!((reply.code, notices.len()), (code, 0), "{uri} {body}");
+        assert_eq!(reply.diagnostics.is_some(), code != 200);
+    }
+}
+
+#[test]
+fn containers_that_do_not_exist() {
+    let house = House::new();
+    let who = endpoint("alice", "1");
+    let set = |id: &str, version: u32| {
+        let body = format!(
+            "<setContainerMembers><container id='{id}' version='{version}'><member action='add' type='everyone'/>\
+             </container></setContainerMembers>"
+        );
+        let head = "Content-Type: application/msrtc-setcontainermembers+xml";
+        house.send(&who, "SERVICE", &who.aor.to_uri(), head, &body).0
+    };
+    let answers = [("777", 3, 409), ("777", 0, 200), ("777", 1, 200), ("40000", 0, 400), ("-1", 0, 400), ("0", 0, 403)];
+    for (id, version, code) in answers {
+        let reply = set(id, version);
+        assert_eq!(reply.code, code, "{id} {version}");
+        assert_eq!(reply.diagnostics.is_some(), code != 200);
+    }
+    let publish = |container: u32| {
+        let body = format!(
+            "<publish><publications uri='sip:alice@contoso.test'><publication categoryName='note' instance='0' \
+             container='{container}' version='0' expireType='static'><n/></publication></publications></publish>"
+        );
+        let head = "Content-Type: application/msrtc-category-publish+xml";
+        house.send(&who, "SERVICE", &who.aor.to_uri(), head, &body).0.code
+    };
+    assert_eq!((publish(778), publish(32_768)), (200, 400), "one nobody listed is empty; more there are not");
+}
+
+#[test]
 fn requests_without_their_headers_are_refused() {
     let house = House::new();
     let who = endpoint("alice", "1");

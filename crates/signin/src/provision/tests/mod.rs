@@ -1,6 +1,7 @@
 //! Room 5 tried without sockets: `requests` puts each request a client is known to send to the server's half and looks
-//! at the answer, `pair` lets the client's half talk to it, `hostile` feeds both what no client would send.
+//! at the answer, `endpoints` has many endpoints of one user, and what administrators and servers do besides, `pair` lets the client's half talk to it, `hostile` feeds both what no client would send.
 
+mod endpoints;
 mod hostile;
 mod pair;
 mod requests;

@@ -5,45 +5,45 @@ use super::super::presence::batch::read_presence;
 use super::super::presence::message::{Member, OWN_PRESENCE, read_conflicts, read_own_presence};
 use super::*;
 
-const CONTACTS: &str = "Event: vnd-microsoft-roaming-contacts
+pub(super) const CONTACTS: &str = "Event: vnd-microsoft-roaming-contacts
     Accept: application/vnd-microsoft-roaming-contacts+xml";
 const SETTINGS: &str = "Event: vnd-microsoft-provisioning-v2
     Accept: application/vnd-microsoft-roaming-provisioning-v2+xml
     Content-Type: application/vnd-microsoft-roaming-provisioning-v2+xml
     Expires: 0";
-const OWN: &str = "Event: vnd-microsoft-roaming-self
+pub(super) const OWN: &str = "Event: vnd-microsoft-roaming-self
     Accept: application/vnd-microsoft-roaming-self+xml
     Content-Type: application/vnd-microsoft-roaming-self+xml";
-const PRESENCE: &str = "Event: presence
+pub(super) const PRESENCE: &str = "Event: presence
     Require: adhoclist, categoryList
     Supported: eventlist
     Accept: application/rlmi+xml, multipart/related, text/xml+msrtc.pidf, application/msrtc-event-categories+xml
     Content-Type: application/msrtc-adrl-categorylist+xml";
-const ALL_OWN: &str = "<roamingList xmlns='http://schemas.microsoft.com/2006/09/sip/roaming-self'>\
+pub(super) const ALL_OWN: &str = "<roamingList xmlns='http://schemas.microsoft.com/2006/09/sip/roaming-self'>\
     <roaming type='categories'/><roaming type='containers'/><roaming type='subscribers'/></roamingList>";
-const ALICE: &str = "sip:alice@contoso.test";
+pub(super) const ALICE: &str = "sip:alice@contoso.test";
 
-fn alice() -> Caller {
+pub(super) fn alice() -> Caller {
     endpoint("alice", "0f12ab34cd")
 }
 
-fn bob() -> Caller {
+pub(super) fn bob() -> Caller {
     endpoint("bob", "1122334455")
 }
 
-fn with(head: &str) -> String {
+pub(super) fn with(head: &str) -> String {
     format!("{head}\n{TAKES_ALL}")
 }
 
-fn subscribe(house: &House, who: &Caller, head: &str, body: &str) -> (Reply, Vec<Notice>) {
+pub(super) fn subscribe(house: &House, who: &Caller, head: &str, body: &str) -> (Reply, Vec<Notice>) {
     house.send(who, "SUBSCRIBE", &who.aor.to_uri(), &with(head), body)
 }
 
-fn service(house: &House, who: &Caller, content_type: &str, body: &str) -> (Reply, Vec<Notice>) {
+pub(super) fn service(house: &House, who: &Caller, content_type: &str, body: &str) -> (Reply, Vec<Notice>) {
     house.send(who, "SERVICE", &who.aor.to_uri(), &format!("Content-Type: {content_type}"), body)
 }
 
-fn soap(house: &House, who: &Caller, primitive: &str) -> (Reply, Vec<Notice>) {
+pub(super) fn soap(house: &House, who: &Caller, primitive: &str) -> (Reply, Vec<Notice>) {
     let envelope = format!(
         "<SOAP-ENV:Envelope xmlns:SOAP-ENV='http://schemas.xmlsoap.org/soap/envelope/'><SOAP-ENV:Body>{primitive}\
          </SOAP-ENV:Body></SOAP-ENV:Envelope>"
@@ -51,7 +51,7 @@ fn soap(house: &House, who: &Caller, primitive: &str) -> (Reply, Vec<Notice>) {
     service(house, who, "application/SOAP+xml", &envelope)
 }
 
-fn batch(users: &[&str]) -> String {
+pub(super) fn batch(users: &[&str]) -> String {
     let resources: String = users.iter().map(|user| format!("<resource uri='{user}'/>")).collect();
     format!(
         "<batchSub xmlns='http://schemas.microsoft.com/2006/01/sip/batch-subscribe' uri='{ALICE}' name=''>\
@@ -61,7 +61,14 @@ fn batch(users: &[&str]) -> String {
     )
 }
 
-fn publication(owner: &str, category: &str, instance: u32, container: u16, version: u32, value: &str) -> String {
+pub(super) fn publication(
+    owner: &str,
+    category: &str,
+    instance: u32,
+    container: u16,
+    version: u32,
+    value: &str,
+) -> String {
     let expire = if instance == 0x2000_0000 { "static" } else { "endpoint" };
     format!(
         "<publish xmlns='http://schemas.microsoft.com/2006/09/sip/rich-presence'><publications uri='sip:{owner}'>\
@@ -70,7 +77,7 @@ fn publication(owner: &str, category: &str, instance: u32, container: u16, versi
     )
 }
 
-fn state(kind: &str, availability: u32) -> String {
+pub(super) fn state(kind: &str, availability: u32) -> String {
     format!(
         "<state xmlns='http://schemas.microsoft.com/2006/09/sip/state' manual='true' \
          xmlns:xsi='http://www.w3.org/2001/XMLSchema-instance' xsi:type='{kind}'>\
@@ -78,7 +85,7 @@ fn state(kind: &str, availability: u32) -> String {
     )
 }
 
-fn publish(house: &House, who: &Caller, body: &str) -> (Reply, Vec<Notice>) {
+pub(super) fn publish(house: &House, who: &Caller, body: &str) -> (Reply, Vec<Notice>) {
     service(house, who, "application/msrtc-category-publish+xml", body)
 }
 
@@ -483,33 +490,6 @@ fn without_piggyback_the_document_follows() {
 }
 
 #[test]
-fn when_the_last_endpoint_goes_the_user_is_offline() {
-    let house = House::new();
-    let (first, second) = (bob(), endpoint("bob", "2222"));
-    subscribe(&house, &alice(), PRESENCE, &batch(&["sip:bob@contoso.test"]));
-    subscribe(&house, &second, OWN, ALL_OWN);
-    let machine = |number: u32, a| publication("bob@contoso.test", "state", number, 2, 0, &state("machineState", a));
-    publish(&house, &first, &machine(0x3000_0001, 3_500));
-    publish(&house, &second, &machine(0x3000_0002, 15_500));
-    let told = |notices: &[Notice], to: &str| -> Vec<Option<u32>> {
-        let to_them = notices.iter().filter(|n| n.to.as_str() == to);
-        to_them
-            .map(|n| super::super::presence::message::read_categories(n.body.as_bytes()).expect("read").availability())
-            .collect()
-    };
-    let notices = house.gone(&first);
-    assert_eq!(told(&notices, "alice@contoso.test"), [Some(15_500)], "the other one is away");
-    assert_eq!(notices.len(), 2, "the other endpoint is told too");
-    let notices = house.gone(&second);
-    assert_eq!(told(&notices, "alice@contoso.test"), [Some(18_500)]);
-    assert_eq!(notices.len(), 1);
-    assert!(house.gone(&second).is_empty(), "gone is gone");
-    assert!(house.gone(&alice()).is_empty());
-    assert!(house.server.live.lock().presentities.is_empty(), "nothing is left of anybody");
-    assert!(house.server.live.lock().dialogs.is_empty());
-}
-
-#[test]
 fn time_ends_subscriptions_and_publications() {
     let house = House::new();
     let plain = "Supported: ms-benotify\nSupported: ms-piggyback-first-notify\nExpires: 600";
@@ -592,25 +572,6 @@ fn a_wrong_accept_or_content_type_is_named() {
 }
 
 #[test]
-fn servers_of_one_deployment_tell_each_others_endpoints() {
-    let first = House::new();
-    let second = first.neighbour("fe2.contoso.test");
-    subscribe(&first, &alice(), PRESENCE, &batch(&["sip:bob@contoso.test"]));
-    let busy = |version| publication("bob@contoso.test", "state", 0x3000_0000, 2, version, &state("userState", 6_500));
-    let (_, notices) = publish(&second, &bob(), &busy(0));
-    let told: Vec<_> = notices.iter().map(|notice| (notice.to.as_str(), &*notice.server)).collect();
-    assert_eq!(told, [("alice@contoso.test", "fe1.contoso.test")]);
-
-    subscribe(&second, &alice(), CONTACTS, "");
-    let dialogs = || first.server.live.lock().dialogs.len();
-    assert_eq!(dialogs(), 1, "the endpoint moved: what it left behind at the first server is over");
-    assert!(first.gone(&alice()).is_empty());
-    assert_eq!(dialogs(), 1, "the first server learns late that its connection is gone; the second one has it");
-    second.gone(&alice());
-    assert_eq!(dialogs(), 0);
-}
-
-#[test]
 fn what_endpoints_publish_is_aggregated_for_each_audience() {
     let house = House::new();
     subscribe(&house, &alice(), PRESENCE, &batch(&["sip:bob@contoso.test"]).replace("note", "services"));
@@ -668,22 +629,4 @@ fn who_is_blocked_can_be_asked() {
     house.gone(&bob());
     assert!(blocked(&alice()), "also while nobody is there");
     assert!(house.server.live.lock().presentities.is_empty());
-}
-
-#[test]
-fn what_an_administrator_changes_reaches_the_endpoints() {
-    let house = House::new();
-    subscribe(&house, &alice(), CONTACTS, "");
-    subscribe(&house, &bob(), CONTACTS, "");
-    assert!(house.sweep().is_empty());
-    let edit = Edit::AddGroup { name: "Given".to_owned(), external_uri: String::new() };
-    let change = ContactChange { delta_num: None, edit };
-    house.memory.change_contacts(&alice().aor, change).now_or_never().expect("at once").expect("a group");
-    assert!(house.sweep().is_empty(), "nobody said that anything was changed elsewhere");
-    house.memory.elsewhere.fetch_add(1, Ordering::Relaxed);
-    let notices = house.sweep();
-    let [told] = notices.as_slice() else { panic!("{notices:?}") };
-    assert_eq!(told.to.as_str(), "alice@contoso.test", "whose list is another one");
-    assert!(matches!(read_document(told.body.as_bytes()), Ok(ContactDocument::List(list)) if list.delta_num == 13));
-    assert!(house.sweep().is_empty());
 }
