@@ -53,6 +53,9 @@ fn answer(phone: &mut Phone, request: &str, code: u16, tag: &str) -> String {
     let tag_and_epid = address.split_once(";tag=").map_or("", |(_, rest)| rest);
     let mut draft = Draft::answer(&request, code, "Whatever", tag_and_epid);
     draft.header("Contact", format_args!("<{}>", phone.gruu()));
+    if code == 200 && request.method() == Some("INVITE") {
+        draft.body("application/sdp", "v=0\r\n");
+    }
     let text = String::from_utf8(draft.clone().finish()).expect("text");
     phone.send(draft);
     text

@@ -103,6 +103,34 @@ static const char *do_im(char *address, char *text)
     return NULL;
 }
 
+/* Tells the other side that a message is being written; the plugin does so inside an open conversation only. */
+static const char *do_typing(char *address, char *unused)
+{
+    (void)unused;
+    if (!*address)
+        return "typing BUDDY";
+
+    g_autofree char *uri = buddy_uri(address);
+    serv_send_typing(purple_account_get_connection(speaker), uri, PURPLE_TYPING);
+    return NULL;
+}
+
+/* Closes the conversation, as closing its window does. */
+static const char *do_close(char *address, char *unused)
+{
+    (void)unused;
+    if (!*address)
+        return "close BUDDY";
+
+    g_autofree char *uri = buddy_uri(address);
+    PurpleConversation *conversation =
+        purple_find_conversation_with_account(PURPLE_CONV_TYPE_IM, uri, speaker);
+    if (!conversation)
+        return "no such conversation";
+    purple_conversation_destroy(conversation);
+    return NULL;
+}
+
 static const char *do_quit(char *unused, char *also_unused)
 {
     (void)unused, (void)also_unused;
@@ -118,6 +146,8 @@ static const struct {
     { "add", do_add },
     { "remove", do_remove },
     { "im", do_im },
+    { "typing", do_typing },
+    { "close", do_close },
     { "quit", do_quit },
 };
 
@@ -141,7 +171,7 @@ static const char *run_command(char *text)
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
         if (strcmp(text, commands[i].word) == 0)
             return commands[i].run(first, rest);
-    return "commands are: status NAME [NOTE], add BUDDY GROUP, remove BUDDY, im BUDDY TEXT, quit";
+    return "commands are: status NAME [NOTE], add BUDDY GROUP, remove BUDDY, im BUDDY TEXT, typing BUDDY, close BUDDY, quit";
 }
 
 static void take_line(const char *text)

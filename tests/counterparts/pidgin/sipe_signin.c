@@ -198,6 +198,14 @@ static void on_message(PurpleAccount *account, const char *sender, const char *t
     json_line_end();
 }
 
+static void on_typing(PurpleAccount *account, const char *sender)
+{
+    (void)account;
+    json_line_begin("typing");
+    json_line_text("from", sender);
+    json_line_end();
+}
+
 /* What a person would read in the window of a conversation that is not a message from the other side: our own text as
  * sent, and the plugin's complaints about it. */
 static void on_conversation_text(PurpleConversation *conversation, const char *name, const char *alias, const char *text,
@@ -269,6 +277,7 @@ static void connect_signals(void)
         { purple_blist_get_handle(), "blist-node-aliased", PURPLE_CALLBACK(on_aliased) },
         { purple_accounts_get_handle(), "account-status-changed", PURPLE_CALLBACK(on_own_status) },
         { purple_conversations_get_handle(), "received-im-msg", PURPLE_CALLBACK(on_message) },
+        { purple_conversations_get_handle(), "buddy-typing", PURPLE_CALLBACK(on_typing) },
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(wanted); i++)

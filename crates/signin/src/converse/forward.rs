@@ -128,7 +128,8 @@ pub(super) fn response(
         match header.name {
             Name::Via if std::mem::take(&mut first_via) => draft.header("Via", received(&value, hop)),
             Name::To => draft.header("To", answered_to(&value, response)),
-            name => draft.header(name.as_str(), value),
+            name @ (Name::Via | Name::From | Name::CallId | Name::CSeq) => draft.header(name.as_str(), value),
+            _ => continue,
         };
     }
     for route in routes {
