@@ -51,6 +51,7 @@ pub use policy::{PlanUse, Scope, StoredPlan};
 pub use receipt::Receipt;
 pub use schema::OpenError;
 pub use seed::{Imported, Seed, SeedContact, SeedDialPlan, SeedGroup, SeedPolicy, SeedSite, SeedUser};
+pub use signin::authenticate::throttle::Throttle;
 pub use store::{Settings, Store, Users};
 pub use users::Account;
-pub use verifier::{OwnDirectoryVerifier, Throttle};
+pub use verifier::OwnDirectoryVerifier;

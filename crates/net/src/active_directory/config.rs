@@ -15,6 +15,7 @@ use super::ldap::{AddressSource, Controller, DomainNames, LdapSettings, Limits, 
 use super::secret::Secret;
 use super::winbind::WinbindSettings;
 use serde::Deserialize;
+use signin::authenticate::throttle::Throttle;
 use signin::name::SipDomain;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -138,6 +139,10 @@ pub struct WinbindConfig {
     pub limit: Option<f64>,
     /// Shortest time for a refusal.
     pub refusal: Option<f64>,
+    /// Wrong answers after which an account is not asked about for some minutes.
+    pub failures: Option<u32>,
+    /// For how long it is not.
+    pub pause: Option<f64>,
 }
 
 /// What is wrong with one key.
@@ -281,7 +286,8 @@ impl ActiveDirectoryConfig {
 
     fn winbind(&self, problems: &mut Problems) -> WinbindSettings {
         let defaults = WinbindSettings::default();
-        let WinbindConfig { program, helpers, waiting, limit, refusal } = &self.winbind;
+        let WinbindConfig { program, helpers, waiting, limit, refusal, failures, pause } = &self.winbind;
+        problems.check("winbind.failures", *failures != Some(0), || "0 would refuse everybody".to_owned());
         WinbindSettings {
             program: program.clone().unwrap_or(defaults.program),
             helpers: problems.number("winbind.helpers", *helpers, defaults.helpers),
@@ -290,6 +296,11 @@ impl ActiveDirectoryConfig {
             refusal: match refusal {
                 Some(0.0) => Duration::ZERO,
                 refusal => problems.time("winbind.refusal", *refusal, defaults.refusal),
+            },
+            throttle: Throttle {
+                failures: failures.unwrap_or(defaults.throttle.failures),
+                pause: problems.time("winbind.pause", *pause, defaults.throttle.pause),
+                ..defaults.throttle
             },
         }
     }
@@ -393,7 +404,7 @@ mod tests {
             "attributes": {"addresses": ["sip:proxyAddresses", "userPrincipalName"], "lines": []},
             "backup_pools": {"Pool1.contoso.test": "Pool2.contoso.test"},
             "limits": {"connect": 0.5, "retry": 0.2, "remember": 0, "searches": 2},
-            "winbind": {"program": "/usr/bin/ntlm_auth", "refusal": 0},
+            "winbind": {"program": "/usr/bin/ntlm_auth", "refusal": 0, "failures": 7, "pause": 60},
         }))
         .settings()
         .expect("nothing is wrong");
@@ -408,7 +419,8 @@ mod tests {
         assert_eq!(ldap.backup_pools.get("pool1.contoso.test").map(String::as_str), Some("pool2.contoso.test"));
         assert_eq!((ldap.limits.connect, ldap.limits.remember), (Duration::from_millis(500), Duration::ZERO));
         assert_eq!((ldap.limits.retry_first, ldap.limits.searches), (Duration::from_millis(200), 2));
-        assert_eq!(winbind.refusal, Duration::ZERO);
+        assert_eq!((winbind.refusal, winbind.throttle.failures), (Duration::ZERO, 7));
+        assert_eq!(winbind.throttle.pause, Duration::from_secs(60));
     }
 
     #[test]
@@ -417,7 +429,7 @@ mod tests {
             "domain": "contoso", "netbios": "contoso.test", "controllers": ["dc1", "ldaps://dc2"], "ca_file": null,
             "addresses": {"dc9": "192.0.2.9"}, "account": " ", "sip_group": "Voice", "schema": "plain",
             "attributes": {"mail": "e mail", "addresses": []}, "pools": {"1:1": "pool one"},
-            "limits": {"search": -1.0, "question": 1e300, "searches": 0}, "winbind": {"helpers": 100_000, "limit": 0},
+            "limits": {"search": -1.0, "question": 1e300, "searches": 0}, "winbind": {"helpers": 100_000, "limit": 0, "failures": 0},
         }));
         let keys: Vec<&str> = found.iter().map(|problem| problem.split(": ").next().expect("a key")).collect();
         let expected = [
@@ -435,6 +447,7 @@ mod tests {
             "limits.search",
             "limits.question",
             "limits.searches",
+            "winbind.failures",
             "winbind.helpers",
             "winbind.limit",
         ];

@@ -4,6 +4,7 @@ use crate::block_on;
 use crate::domain_controller::{PASSWORD, domain_controller};
 use mechanism::ntlm::{Acceptor, Answered, Credentials, Entropy, Mode, NtHash, TargetNames, answer};
 use net::active_directory::{WinbindSettings, WinbindVerifier};
+use signin::authenticate::throttle::Throttle;
 use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
 use signin::name::AccountName;
 use std::time::{Duration, Instant};
@@ -96,7 +97,8 @@ fn who_is_refused_and_why_stays_in_the_log() {
 #[ignore = "needs Samba; run by make test"]
 fn answers_are_never_for_another_question() {
     let _dc = domain_controller();
-    let settings = WinbindSettings { helpers: 3, refusal: Duration::ZERO, ..WinbindSettings::default() };
+    let throttle = Throttle { failures: 1000, ..Throttle::default() };
+    let settings = WinbindSettings { helpers: 3, refusal: Duration::ZERO, throttle, ..WinbindSettings::default() };
     let verifier = WinbindVerifier::new(settings);
     block_on(async {
         let cases = [

@@ -9,6 +9,7 @@
 //! | [`message`] | the three headers, parse and print |
 //! | [`signing`] | the text a signature covers |
 //! | [`association`] | keys in use, numbers seen |
+//! | [`throttle`] | guessing, slowed down |
 //! | [`verifier`] | who can tell whether an NTLM answer is right |
 //! | [`offer`] | what a server offers, and how it asks about tokens |
 //! | [`server`] | challenge, handshake, check of every request |
@@ -26,4 +27,5 @@ pub mod message;
 pub mod offer;
 pub mod server;
 pub mod signing;
+pub mod throttle;
 pub mod verifier;

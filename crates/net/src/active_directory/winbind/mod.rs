@@ -6,7 +6,8 @@
 //!
 //! A few helpers run, each with one question at a time. One that is late, dies, or is not understood is killed and
 //! replaced by the next question. A refusal is answered no sooner than a fixed time, so that it does not tell whether
-//! the account exists; what a domain controller does against guessing (lock-out) is its own.
+//! the account exists. Guessing is slowed down here, before the domain locks the account out: a stranger outside shall
+//! not be able to do that to somebody inside. Each spelling of an account counts by itself.
 
 mod helper;
 pub mod protocol;
@@ -14,6 +15,7 @@ pub mod protocol;
 use super::places::Places;
 use helper::{Helper, HelperError};
 use protocol::{LONGEST_RESPONSE, Verdict, could_not_tell};
+use signin::authenticate::throttle::{Failures, Throttle};
 use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
 use signin::directory::DirectoryError;
 use signin::io::Pending;
@@ -21,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
+use zeroize::Zeroizing;
 
 /// Longest names passed on. Characters; a UPN has up to 256.
 const LONGEST_NAME: usize = 256;
@@ -40,6 +43,8 @@ pub struct WinbindSettings {
     pub limit: Duration,
     /// A refusal takes at least so long.
     pub refusal: Duration,
+    /// When guessing is slowed down. Fewer failures than the domain's lock-out threshold.
+    pub throttle: Throttle,
 }
 
 impl Default for WinbindSettings {
@@ -50,6 +55,7 @@ impl Default for WinbindSettings {
             waiting: 256,
             limit: Duration::from_secs(5),
             refusal: Duration::from_millis(100),
+            throttle: Throttle { failures: 4, ..Throttle::default() },
         }
     }
 }
@@ -60,19 +66,26 @@ pub struct WinbindVerifier {
     settings: WinbindSettings,
     places: Places,
     idle: Mutex<Vec<Helper>>,
+    start: Instant,
+    failures: Mutex<Failures<(String, String)>>,
 }
 
 impl WinbindVerifier {
     /// Starts no helper yet.
     pub fn new(settings: WinbindSettings) -> WinbindVerifier {
-        let places = Places::new(settings.helpers, settings.waiting);
-        WinbindVerifier { places, settings, idle: Mutex::default() }
+        WinbindVerifier {
+            places: Places::new(settings.helpers, settings.waiting),
+            idle: Mutex::default(),
+            start: Instant::now(),
+            failures: Mutex::new(Failures::new(settings.throttle.clone())),
+            settings,
+        }
     }
 
     async fn check(&self, question: NtlmQuestion) -> Result<NtlmProof, Refusal> {
         let earliest_refusal = Instant::now() + self.settings.refusal;
         let answer = match presentable(&question) {
-            Ok(()) => self.pass_on(&question).await,
+            Ok(()) => self.pass_on_slowly(&question).await,
             Err(why) => Err(refused(why.to_owned())),
         };
         if matches!(answer, Err(Refusal::Credentials { .. })) {
@@ -81,8 +94,29 @@ impl WinbindVerifier {
         answer.map(|session_base_key| NtlmProof { account: question.account, session_base_key })
     }
 
-    async fn pass_on(&self, question: &NtlmQuestion) -> Result<zeroize::Zeroizing<[u8; 16]>, Refusal> {
-        match self.ask(question).await? {
+    /// Unless too many were wrong of late; looked at when it is this question's turn, so that a crowd of guesses does
+    /// not pass before the first is known to be wrong.
+    async fn pass_on_slowly(&self, question: &NtlmQuestion) -> Result<Zeroizing<[u8; 16]>, Refusal> {
+        let place = self.places.take(self.settings.limit).await;
+        let _place = place.map_err(|full| unavailable(&format!("winbind is not asked: {full}")))?;
+        let account = (question.account.domain.to_lowercase(), question.account.user.to_lowercase());
+        if let Some(rest) = self.failures(|failures| failures.paused(&account, self.start.elapsed())) {
+            let (who, seconds) = (&question.account, rest.as_secs() + 1);
+            return Err(refused(format!(
+                "too many wrong passwords for {who}; not asked about for another {seconds} s"
+            )));
+        }
+        let answer = self.pass_on(question).await;
+        match &answer {
+            Ok(_) => self.failures(|failures| failures.forget(&account)),
+            Err(Refusal::Credentials { .. }) => self.failures(|failures| failures.note(account, self.start.elapsed())),
+            Err(_) => {}
+        }
+        answer
+    }
+
+    async fn pass_on(&self, question: &NtlmQuestion) -> Result<Zeroizing<[u8; 16]>, Refusal> {
+        match self.ask(question).await.map_err(|error| unavailable(&error.to_string()))? {
             Verdict::Right(key) => Ok(key),
             Verdict::RightWithoutKey => {
                 Err(unavailable("winbind gives no session key, without which nothing is signed"))
@@ -94,29 +128,26 @@ impl WinbindVerifier {
         }
     }
 
-    async fn ask(&self, question: &NtlmQuestion) -> Result<Verdict, Refusal> {
-        let limit = self.settings.limit;
-        let place = self.places.take(limit).await;
-        let _place = place.map_err(|full| unavailable(&format!("winbind is not asked: {full}")))?;
+    async fn ask(&self, question: &NtlmQuestion) -> Result<Verdict, HelperError> {
         // A helper that died while nobody looked is no reason to refuse: a fresh one is asked, once.
         let idle = self.idle().pop();
         if let Some(helper) = idle {
             match self.ask_helper(helper, question).await {
                 Err(HelperError::Ended(words)) => tracing::debug!(%words, "an idle ntlm_auth had ended"),
-                answer => return answer.map_err(|error| unavailable(&error.to_string())),
+                answer => return answer,
             }
         }
-        let answer = match Helper::start(&self.settings.program) {
-            Ok(helper) => self.ask_helper(helper, question).await,
-            Err(error) => Err(error),
-        };
-        answer.map_err(|error| unavailable(&error.to_string()))
+        self.ask_helper(Helper::start(&self.settings.program)?, question).await
     }
 
     async fn ask_helper(&self, mut helper: Helper, question: &NtlmQuestion) -> Result<Verdict, HelperError> {
         let verdict = helper.ask(question, self.settings.limit).await?;
         self.idle().push(helper);
         Ok(verdict)
+    }
+
+    fn failures<T>(&self, act: impl FnOnce(&mut Failures<(String, String)>) -> T) -> T {
+        act(&mut self.failures.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Helper>> {

@@ -47,7 +47,8 @@ impl Play {
 }
 
 fn quick() -> WinbindSettings {
-    WinbindSettings { refusal: Duration::ZERO, ..WinbindSettings::default() }
+    let throttle = Throttle { failures: 1000, ..Throttle::default() };
+    WinbindSettings { refusal: Duration::ZERO, throttle, ..WinbindSettings::default() }
 }
 
 fn about(user: &str) -> NtlmQuestion {
@@ -186,4 +187,22 @@ async fn every_refusal_takes_its_time() {
         verifier.verify(about(user)).await.expect_err("it is refused");
         assert!(begun.elapsed() >= Duration::from_millis(300));
     }
+}
+
+#[tokio::test]
+async fn who_is_wrong_too_often_is_not_asked_about_for_a_while() {
+    let play = Play::new(
+        r#"echo "$user" >> "$(dirname "$0")/asked"; if [ "$user" = alice ]; then accept; else refuse no; fi"#,
+    );
+    let throttle = Throttle { failures: 2, pause: Duration::from_millis(400), ..Throttle::default() };
+    let verifier = play.verifier(WinbindSettings { throttle, ..quick() });
+    for spelling in ["bob", "BOB", "bob", "Bob"] {
+        let refusal = verifier.verify(about(spelling)).await.expect_err("it is wrong");
+        assert!(matches!(refusal, Refusal::Credentials { .. }), "{refusal:?}");
+    }
+    assert_eq!(key(verifier.verify(about("alice")).await), Some(15), "somebody else is");
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    verifier.verify(about("bob")).await.expect_err("it is wrong");
+    let asked = std::fs::read_to_string(play.folder.path().join("asked")).expect("somebody was");
+    assert_eq!(asked.lines().collect::<Vec<_>>(), ["bob", "BOB", "alice", "bob"]);
 }
