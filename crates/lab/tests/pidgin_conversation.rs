@@ -113,6 +113,20 @@ async fn lab(block: u8) -> Lab {
     Lab::start(&config).await.unwrap_or_else(|error| panic!("{NEEDS}: {error}; {}", error.remedy()))
 }
 
+/// Waits until no server knows of a dialog: a message that crosses the BYE would be refused.
+async fn no_dialogs(lab: &Lab) {
+    let open = || FRONT_ENDS.iter().any(|fqdn| lab.front_end(fqdn).is_some_and(|server| server.conversations().2 > 0));
+    for _ in 0..100 {
+        if !open() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the conversation did not end");
+}
+
+const FRONT_ENDS: [&str; 3] = ["fe01.contoso.test", "fe02.contoso.test", "fe03.contoso.test"];
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs pidgin-sipe, libpurple-dev and root; run by make test"]
 async fn a_message_each_way_between_two_pools() {
@@ -135,6 +149,7 @@ async fn a_message_each_way_between_two_pools() {
     alice.command("im frank@contoso.test second");
     frank.hears("im-received", "second").await;
     alice.command("close frank@contoso.test");
+    no_dialogs(&lab).await;
     frank.command("im alice@contoso.test third");
     alice.hears("im-received", "third").await;
 
