@@ -67,7 +67,7 @@ pub(crate) async fn user_certificates(
     dir: &Path,
     surroundings: &dyn Surroundings,
 ) -> Result<UserCertificateAuthority, LabError> {
-    let (certificate, key) = kept(dir, "user-ca", surroundings).await?;
+    let (certificate, key) = kept(dir, "users-ca", surroundings).await?;
     Ok(UserCertificateAuthority::new(&certificate, &key)?)
 }
 
@@ -134,9 +134,9 @@ mod tests {
         let first = user_certificates(folder.path(), &surroundings).await.expect("a new one");
         let again = user_certificates(folder.path(), &surroundings).await.expect("the same");
         assert_eq!(first.certificate(), again.certificate());
-        let mode = std::fs::metadata(folder.path().join("user-ca.key")).expect("its key").permissions().mode();
+        let mode = std::fs::metadata(folder.path().join("users-ca.key")).expect("its key").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        std::fs::write(folder.path().join("user-ca.key"), "damaged").expect("written");
+        std::fs::write(folder.path().join("users-ca.key"), "damaged").expect("written");
         assert!(user_certificates(folder.path(), &surroundings).await.is_err());
     }
 }
