@@ -104,8 +104,10 @@ impl Acceptor {
             (Mode::Datagram, None) => (BOTH | Flags::DATAGRAM | Flags::IDENTIFY | Flags::KEY_56, String::new()),
             (Mode::Connection, Some(bytes)) => {
                 let offered = negotiate_flags(bytes)?;
-                if !offered.has(Flags::UNICODE | Flags::NTLM) {
-                    return Err(NtlmError::Lacks("Unicode NTLM"));
+                // Unicode is answered also where it was not offered: curl names only its OEM character set, and speaks
+                // Unicode when it is told to. Who does not is refused by its answer.
+                if !offered.has(Flags::NTLM) {
+                    return Err(NtlmError::Lacks("NTLM"));
                 }
                 self.negotiate = bytes.to_vec();
                 let optional = Flags::SIGN | Flags::KEY_128 | Flags::KEY_EXCHANGE | Flags::VERSION;
