@@ -91,8 +91,6 @@ pub struct Limits {
     pub document: usize,
     /// Categories one presence subscription may ask for.
     pub categories: usize,
-    /// Provisioning groups one request may name.
-    pub groups: usize,
     /// Operations of one publication, changes of one request for containers.
     pub operations: usize,
     /// How much one user may publish and list.
@@ -107,7 +105,6 @@ impl Default for Limits {
             watched_in_all: 4_000,
             document: 2 * 1024 * 1024,
             categories: 32,
-            groups: 64,
             operations: 200,
             quota: Quota::default(),
         }

@@ -6,7 +6,7 @@ use super::catalogue::{self, Kind};
 use crate::directory::Properties;
 use crate::provision::fragment;
 use crate::xml::{Element, XmlError, escape};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Content type of both documents.
 pub const CONTENT_TYPE: &str = "application/vnd-microsoft-roaming-provisioning-v2+xml";
@@ -51,12 +51,9 @@ pub fn read_request(bytes: &[u8]) -> Result<Vec<String>, SettingsError> {
     if root.name != "provisioningGroupList" {
         return Err(SettingsError::Unexpected(root.name));
     }
-    let mut names: Vec<String> = Vec::new();
-    for name in root.all("provisioningGroup").filter_map(|group| group.attribute("name")) {
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
+    let mut seen = BTreeSet::new();
+    let asked = root.all("provisioningGroup").filter_map(|group| group.attribute("name"));
+    let names = asked.filter(|name| seen.insert(*name)).map(str::to_owned).collect();
     Ok(names)
 }
 

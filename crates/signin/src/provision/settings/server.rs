@@ -6,7 +6,7 @@ use super::message::{CONTENT_TYPE, read_request, write_answer};
 use crate::directory::{DirectoryError, Properties};
 use crate::provision::request::Request;
 use crate::provision::server::{
-    Answer, Caller, Provision, bad_document, not_acceptable, not_found, too_large, unavailable, wrong_type,
+    Answer, Caller, Provision, bad_document, not_acceptable, not_found, unavailable, wrong_type,
 };
 use crate::provision::subscription::Subject;
 use crate::reply::{Diagnostics, Reply};
@@ -25,9 +25,6 @@ impl Provision {
             Ok(wanted) => wanted,
             Err(error) => return bad_document(&error).into(),
         };
-        if wanted.len() > self.limits.groups {
-            return too_large("Too many provisioning groups.").into();
-        }
         let mut groups = Vec::new();
         for group in wanted.iter().filter_map(|name| catalogue::group(name)) {
             match self.group(caller, group).await {

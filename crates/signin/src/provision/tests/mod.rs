@@ -1,10 +1,13 @@
 //! Room 5 tried without sockets: `requests` puts each request a client is known to send to the server's half and looks
-//! at the answer, `endpoints` has many endpoints of one user, and what administrators and servers do besides, `pair` lets the client's half talk to it, `hostile` feeds both what no client would send.
+//! at the answer, `settings` does so for every property, `endpoints` has many endpoints of one user, and what
+//! administrators and servers do besides, `pair` lets the client's half talk to it, `hostile` feeds both what no client
+//! would send.
 
 mod endpoints;
 mod hostile;
 mod pair;
 mod requests;
+mod settings;
 
 use super::contacts::{Contact, ContactChange, ContactList, Edit, Group};
 use super::presence::kept::{Keep, KeptPresence};
@@ -29,6 +32,8 @@ pub(super) struct Memory {
     kept: Mutex<BTreeMap<Aor, KeptPresence>>,
     /// Moved by hand.
     elsewhere: AtomicU64,
+    /// Policies besides those every test has, by group.
+    policies: BTreeMap<String, Properties>,
 }
 
 pub(super) fn aor(text: &str) -> Aor {
@@ -72,6 +77,7 @@ impl Memory {
             lists: Mutex::new(BTreeMap::from([(aor("alice@contoso.test"), list)])),
             kept: Mutex::default(),
             elsewhere: AtomicU64::new(0),
+            policies: BTreeMap::new(),
         }
     }
 }
@@ -174,6 +180,7 @@ impl Directory for Memory {
         if group == "ServerConfiguration" {
             properties.insert("organization".to_owned(), "Contoso & Sons".to_owned());
         }
+        properties.extend(self.policies.get(group).cloned().unwrap_or_default());
         Box::pin(ready(Ok(properties)))
     }
 
@@ -244,6 +251,12 @@ impl House {
     fn neighbour(&self, fqdn: &str) -> House {
         let (memory, clock, live) = (Arc::clone(&self.memory), Arc::clone(&self.clock), Arc::clone(&self.server.live));
         House::at(fqdn, memory, clock, live, Limits::default())
+    }
+
+    /// One where everyone has these policies.
+    fn with_policies(policies: BTreeMap<String, Properties>) -> House {
+        let memory = Arc::new(Memory { policies, ..Memory::new() });
+        House::at("fe1.contoso.test", memory, Arc::new(Clock::default()), Live::new(), Limits::default())
     }
 
     fn at(fqdn: &str, memory: Arc<Memory>, clock: Arc<Clock>, live: Arc<Live>, limits: Limits) -> House {

@@ -277,6 +277,3 @@ impl fmt::Display for Kind {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,1 +1,0 @@
-//! The table of settings against itself, and values against the table.
