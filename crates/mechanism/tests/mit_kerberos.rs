@@ -5,6 +5,7 @@
 mod peer {
     pub(crate) mod kerberos;
     pub(crate) mod line;
+    pub(crate) mod mit;
 }
 
 use mechanism::Side;

@@ -16,6 +16,7 @@ use crate::log_on::LogOn;
 use crate::report::{Certainty, Event, Step, Verdict};
 use crate::web_ticket::message::write_time;
 pub use mechanism::kerberos::TicketCache;
+use mechanism::kerberos::crypto::EncryptionType;
 use mechanism::kerberos::name::{NameError, NameType, Principal};
 use mechanism::kerberos::{ApOptions, ApRequest, AsExchange, AsStep, Credential, KerberosError, Now, TgsExchange};
 use std::collections::BTreeMap;
@@ -82,7 +83,7 @@ impl std::str::FromStr for Kdc {
 }
 
 /// How tickets are had.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Source {
     /// The user's realm; else it follows from the account, else from the sign-in address.
     pub realm: Option<String>,
@@ -90,8 +91,18 @@ pub struct Source {
     pub kdcs: Vec<Kdc>,
     /// Tickets the user has already: single sign-on.
     pub cache: Option<TicketCache>,
+    /// Encryption types that are offered to KDCs, best first. RC4-HMAC is the last by default: many services of Active
+    /// Directory have no other key. Without it, whoever can alter what the KDC says cannot bring it about.
+    pub types: Vec<EncryptionType>,
     /// How long it may take.
     pub limits: Limits,
+}
+
+impl Default for Source {
+    fn default() -> Source {
+        let types = EncryptionType::KNOWN.to_vec();
+        Source { realm: None, kdcs: Vec::new(), cache: None, types, limits: Limits::default() }
+    }
 }
 
 /// The tickets of one sign-in. Those that were had are kept for its other servers.
@@ -257,7 +268,8 @@ impl Tickets {
             let refused = |error| TicketFailure::Kdc { realm: asked.clone(), error };
             let random = |bytes: &mut [u8]| io.fill_random(bytes);
             let (exchange, request) =
-                TgsExchange::begin(&granting, service.clone(), now(io), &random).map_err(refused)?;
+                TgsExchange::begin(&granting, service.clone(), &self.source.types, now(io), &random)
+                    .map_err(refused)?;
             let reply = self.exchange(io, &asked, &request).await?;
             let ticket = exchange.answer(&reply).map_err(refused)?;
             match ticket.referred_realm() {
@@ -291,7 +303,8 @@ impl Tickets {
         let refused = |error| TicketFailure::Kdc { realm: realm.to_owned(), error };
         let random = |bytes: &mut [u8]| io.fill_random(bytes);
         let client = client_principal(log_on, realm).map_err(TicketFailure::Name)?;
-        let (mut exchange, mut request) = AsExchange::begin(client, at, &random).map_err(refused)?;
+        let (mut exchange, mut request) =
+            AsExchange::begin(client, &self.source.types, at, &random).map_err(refused)?;
         for _ in 0..MAX_LEGS {
             let reply = self.exchange(io, realm, &request).await?;
             match exchange.answer(&reply, password.reveal(), now(io), &random).map_err(refused)? {

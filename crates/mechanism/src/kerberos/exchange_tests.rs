@@ -3,7 +3,7 @@
 use super::client::{ApOptions, AsExchange, AsStep, Credential, KerberosError, TgsExchange};
 use super::crypto::{EncryptionType, Key, usage};
 use super::kdc::{Database, Entry, Kdc, Keys};
-use super::message::{ApReq, Authenticator, KdcRequest, KrbError, Ticket, TicketPart};
+use super::message::{ApReq, Authenticator, KdcRequest, Ticket, TicketPart};
 use super::name::{NameType, Principal};
 use super::ticket_cache::{CacheError, TicketCache};
 use super::{Now, token};
@@ -12,15 +12,15 @@ use proptest::prelude::*;
 use std::cell::Cell;
 use std::sync::OnceLock;
 
-const REALM: &str = "CONTOSO.TEST";
-const NOON: Now = Now { unix_seconds: 1_790_000_000, microseconds: 7 };
+pub(super) const REALM: &str = "CONTOSO.TEST";
+pub(super) const NOON: Now = Now { unix_seconds: 1_790_000_000, microseconds: 7 };
 
-fn later(seconds: i64) -> Now {
+pub(super) fn later(seconds: i64) -> Now {
     Now { unix_seconds: NOON.unix_seconds + seconds, ..NOON }
 }
 
 /// Different bytes at each call.
-fn dice() -> impl Fn(&mut [u8]) {
+pub(super) fn dice() -> impl Fn(&mut [u8]) {
     let state = Cell::new(0x9e37_79b9_7f4a_7c15_u64);
     move |bytes: &mut [u8]| {
         for byte in bytes {
@@ -34,27 +34,27 @@ fn dice() -> impl Fn(&mut [u8]) {
     }
 }
 
-fn user(name: &str) -> Principal {
+pub(super) fn user(name: &str) -> Principal {
     Principal::new(NameType::Principal, vec![name.to_owned()], REALM.to_owned()).expect("a name")
 }
 
-fn sip() -> Principal {
+pub(super) fn sip() -> Principal {
     Principal::service("sip", "fe01.contoso.test", REALM).expect("a name")
 }
 
-fn service_keys() -> Keys {
+pub(super) fn service_keys() -> Keys {
     let key = |etype, byte, length| Key::new(etype, &vec![byte; length]).expect("a key");
     let keys = vec![key(EncryptionType::Aes256, 1, 32), key(EncryptionType::Aes128, 2, 16)];
     Keys { kvno: 3, keys, salt: None }
 }
 
 /// Made once: keys of passwords take long. Requests are told apart by their authenticators, so tests do not meet.
-fn shared() -> &'static Kdc {
+pub(super) fn shared() -> &'static Kdc {
     static KDC: OnceLock<Kdc> = OnceLock::new();
     KDC.get_or_init(kdc)
 }
 
-fn kdc() -> Kdc {
+pub(super) fn kdc() -> Kdc {
     let mut database = Database::default();
     let entry = |name: &str, disabled| {
         let principal = user(name);
@@ -67,7 +67,7 @@ fn kdc() -> Kdc {
     Kdc::new(REALM, database, &dice())
 }
 
-fn log_on_at(
+pub(super) fn log_on_at(
     kdc: &Kdc,
     client: Principal,
     password: &str,
@@ -75,7 +75,7 @@ fn log_on_at(
     theirs: Now,
 ) -> Result<Credential, KerberosError> {
     let random = dice();
-    let (mut exchange, mut request) = AsExchange::begin(client, ours, &random)?;
+    let (mut exchange, mut request) = AsExchange::begin(client, &EncryptionType::KNOWN, ours, &random)?;
     for _ in 0..3 {
         let answer = kdc.answer(&request, None, theirs, &random);
         match exchange.answer(&answer, password, ours, &random)? {
@@ -86,13 +86,18 @@ fn log_on_at(
     panic!("the exchange does not end")
 }
 
-fn log_on(kdc: &Kdc) -> Credential {
+pub(super) fn log_on(kdc: &Kdc) -> Credential {
     log_on_at(kdc, user("alice"), "secret", NOON, NOON).expect("a ticket")
 }
 
-fn ticket_at(kdc: &Kdc, granting: &Credential, service: Principal, now: Now) -> Result<Credential, KerberosError> {
+pub(super) fn ticket_at(
+    kdc: &Kdc,
+    granting: &Credential,
+    service: Principal,
+    now: Now,
+) -> Result<Credential, KerberosError> {
     let random = dice();
-    let (exchange, request) = TgsExchange::begin(granting, service, now, &random)?;
+    let (exchange, request) = TgsExchange::begin(granting, service, &EncryptionType::KNOWN, now, &random)?;
     exchange.answer(&kdc.answer(&request, None, now, &random))
 }
 
@@ -168,25 +173,6 @@ fn names_are_compared_as_active_directory_does() {
 }
 
 #[test]
-fn a_request_is_answered_once() {
-    let kdc = kdc();
-    let granting = log_on(&kdc);
-    let random = dice();
-    let (exchange, request) = TgsExchange::begin(&granting, sip(), NOON, &random).expect("begins");
-    assert!(exchange.answer(&kdc.answer(&request, None, NOON, &random)).is_ok());
-    let again = KrbError::read(&kdc.answer(&request, None, NOON, &random)).expect("an error");
-    assert_eq!(again.code, 34);
-}
-
-#[test]
-fn a_long_answer_is_asked_for_over_tcp() {
-    let kdc = kdc();
-    let (_, request) = AsExchange::begin(user("alice"), NOON, &dice()).expect("begins");
-    let error = KrbError::read(&kdc.answer(&request, Some(40), NOON, &dice())).expect("an error");
-    assert_eq!(error.code, 52);
-}
-
-#[test]
 fn caches_survive_a_file() {
     let kdc = kdc();
     let granting = log_on(&kdc);
@@ -208,23 +194,23 @@ fn answers_to_other_questions_are_refused() {
     let kdc = kdc();
     let granting = log_on(&kdc);
     let (one, two) = (dice(), |bytes: &mut [u8]| bytes.fill(5));
-    let (_, request) = TgsExchange::begin(&granting, sip(), NOON, &one).expect("begins");
-    let (other, _) = TgsExchange::begin(&granting, sip(), NOON, &two).expect("begins");
+    let (_, request) = TgsExchange::begin(&granting, sip(), &EncryptionType::KNOWN, NOON, &one).expect("begins");
+    let (other, _) = TgsExchange::begin(&granting, sip(), &EncryptionType::KNOWN, NOON, &two).expect("begins");
     let answer = kdc.answer(&request, None, NOON, &one);
     assert!(matches!(other.answer(&answer), Err(KerberosError::Foreign(_))));
-    let (exchange, _) = AsExchange::begin(user("alice"), NOON, &one).expect("begins");
+    let (exchange, _) = AsExchange::begin(user("alice"), &EncryptionType::KNOWN, NOON, &one).expect("begins");
     assert!(matches!(exchange.answer(&answer, "secret", NOON, &one), Err(KerberosError::Foreign(_))));
 }
 
 #[test]
 fn requests_read_as_they_are_written() {
-    let (_, request) = AsExchange::begin(user("alice"), NOON, &dice()).expect("begins");
+    let (_, request) = AsExchange::begin(user("alice"), &EncryptionType::KNOWN, NOON, &dice()).expect("begins");
     let read = KdcRequest::read(&request).expect("reads");
     assert_eq!(KdcRequest::write(read.kind, &read.padata, &read.write_body()), request);
 }
 
 /// A ticket of the shared KDC.
-fn granting() -> &'static Credential {
+pub(super) fn granting() -> &'static Credential {
     static GRANTING: OnceLock<Credential> = OnceLock::new();
     GRANTING.get_or_init(|| log_on(shared()))
 }
@@ -237,7 +223,7 @@ proptest! {
         let random = dice();
         let _ = shared().answer(&bytes, Some(1400), NOON, &random);
         let _ = TicketCache::parse(&bytes);
-        let (exchange, _) = AsExchange::begin(user("alice"), NOON, &random).expect("begins");
+        let (exchange, _) = AsExchange::begin(user("alice"), &EncryptionType::KNOWN, NOON, &random).expect("begins");
         let _ = exchange.answer(&bytes, "secret", NOON, &random);
     }
 
@@ -245,7 +231,7 @@ proptest! {
     fn altered_requests_get_no_ticket(at in 0usize..2000, flip in 1u8..=255) {
         let (kdc, granting) = (shared(), granting());
         let random = dice();
-        let (exchange, mut request) = TgsExchange::begin(granting, sip(), NOON, &random).expect("begins");
+        let (exchange, mut request) = TgsExchange::begin(granting, sip(), &EncryptionType::KNOWN, NOON, &random).expect("begins");
         let place = at % request.len();
         request[place] ^= flip;
         // What is neither signed nor looked at may be altered (message type, version of the ticket); whoever gets an answer

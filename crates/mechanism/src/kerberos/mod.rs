@@ -33,7 +33,7 @@ pub mod server;
 pub mod ticket_cache;
 pub mod token;
 
-pub use client::{ApOptions, ApRequest, AsExchange, AsStep, Credential, KerberosError, TgsExchange};
+pub use client::{ApOptions, ApRequest, AsExchange, AsStep, AwaitingApReply, Credential, KerberosError, TgsExchange};
 pub use mic::MessageKeys;
 pub use server::{Refusal, ReplayCache, Service};
 pub use ticket_cache::TicketCache;

@@ -140,6 +140,12 @@ impl Principal {
         self.components.first().map_or("", String::as_str)
     }
 
+    /// What the password of a user is mixed with unless the KDC says otherwise: realm and components, nothing between.
+    /// RFC 4120 §4.
+    pub fn default_salt(&self) -> String {
+        format!("{}{}", self.realm, self.components.concat())
+    }
+
     /// Equal but for the case of ASCII letters, as Active Directory compares the names of services.
     pub fn eq_ignoring_case(&self, other: &Principal) -> bool {
         self.realm.eq_ignore_ascii_case(&other.realm)

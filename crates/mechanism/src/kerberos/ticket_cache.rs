@@ -3,10 +3,10 @@
 //! ```text
 //! 05 04   length of the header, header (version 4)   default principal   credential, credential, …
 //! principal:  type (4)  number of components (4)  realm  components        each text: length (4), bytes
-//! credential: client  service  key  times (4 x 4)  is_skey (1)  flags (4)  addresses  authdata  ticket  second ticket
+//! credential: client  service  type (2)  key  times (4 x 4)  is_skey (1)  flags (4)  addresses  authdata  ticket  second ticket
 //! ```
 //!
-//! Integers are big-endian. Entries of the library's own (realm `X-CACHECONF:`) are passed over.
+//! Integers are big-endian. Version 3 has no header and the type of a key twice. Entries of the library's own (realm `X-CACHECONF:`) are passed over.
 
 use super::Now;
 use super::client::Credential;
@@ -63,22 +63,22 @@ impl TicketCache {
             return Err(CacheError::TooLarge);
         }
         let mut reader = Reader(file);
-        let version = reader.u16("version").map_err(|_| CacheError::Format)?;
-        match version {
-            0x0503 => {}
+        let version = match reader.u16("version").map_err(|_| CacheError::Format)? {
+            0x0503 => Version::Three,
             0x0504 => {
                 let length = reader.u16("header")?;
                 reader.take(length.into(), "header")?;
+                Version::Four
             }
             _ => return Err(CacheError::Format),
-        }
+        };
         let principal = reader.principal()?.ok_or(CacheError::Damaged("default principal"))?;
         let mut credentials = Vec::new();
         while !reader.0.is_empty() {
             if credentials.len() == MAX_CREDENTIALS {
                 return Err(CacheError::TooLarge);
             }
-            credentials.extend(reader.credential()?);
+            credentials.extend(reader.credential(version)?);
         }
         Ok(TicketCache { principal, credentials })
     }
@@ -94,7 +94,8 @@ impl TicketCache {
             file.extend_from_slice(&number.to_be_bytes());
             write_data(&mut file, credential.session.bytes());
             let seconds = |time: i64| u32::try_from(time).unwrap_or(u32::MAX).to_be_bytes();
-            for time in [credential.authenticated, credential.authenticated, credential.ends, 0] {
+            // The last one is for tickets that can be renewed.
+            for time in [credential.authenticated, credential.starts, credential.ends, 0] {
                 file.extend_from_slice(&seconds(time));
             }
             file.push(0);
@@ -117,9 +118,10 @@ impl TicketCache {
         &self.credentials
     }
 
-    /// A ticket for this service that is good now.
+    /// The ticket for this service that is good now; of several the one that lasts longest.
     pub fn ticket_for(&self, service: &Principal, now: Now) -> Option<&Credential> {
-        self.credentials.iter().find(|one| one.service.eq_ignoring_case(service) && one.usable_at(now))
+        let fits = |one: &&Credential| one.service.eq_ignoring_case(service) && one.usable_at(now);
+        self.credentials.iter().filter(fits).max_by_key(|one| one.ends)
     }
 
     /// The ticket-granting ticket of this realm, when it is good now.
@@ -140,6 +142,12 @@ fn write_principal(file: &mut Vec<u8>, principal: &Principal) {
 fn write_data(file: &mut Vec<u8>, data: &[u8]) {
     file.extend_from_slice(&(data.len() as u32).to_be_bytes());
     file.extend_from_slice(data);
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Three,
+    Four,
 }
 
 /// What is left of a file.
@@ -186,14 +194,17 @@ impl<'a> Reader<'a> {
     }
 
     /// `None`: an entry nobody here can use.
-    fn credential(&mut self) -> Result<Option<Credential>, CacheError> {
+    fn credential(&mut self, version: Version) -> Result<Option<Credential>, CacheError> {
         let what = "credential";
         let client = self.principal()?;
         let service = self.principal()?;
         let etype = EncryptionType::from_number(self.u16(what)?.into());
+        if version == Version::Three {
+            self.u16(what)?;
+        }
         let session = Key::new(etype, self.data(what)?).ok();
         let authenticated = self.u32(what)?;
-        self.u32(what)?;
+        let starts = self.u32(what)?;
         let ends = self.u32(what)?;
         self.u32(what)?;
         self.take(1, what)?;
@@ -211,7 +222,9 @@ impl<'a> Reader<'a> {
         if service.realm == SETTINGS {
             return Ok(None);
         }
-        let (authenticated, ends) = (authenticated.into(), ends.into());
-        Ok(Some(Credential { client, service, ticket, session, flags, authenticated, ends }))
+        // No start stands for "at once".
+        let starts = if starts == 0 { authenticated } else { starts };
+        let (authenticated, starts, ends) = (authenticated.into(), starts.into(), ends.into());
+        Ok(Some(Credential { client, service, ticket, session, flags, authenticated, starts, ends }))
     }
 }

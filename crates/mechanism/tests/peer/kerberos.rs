@@ -2,20 +2,14 @@
 //! its library as the other end of a handshake (`tests/counterparts/kerberos/gss_krb5_peer.c`, compiled once).
 
 use super::line::{Peer, Step, build};
+use super::mit::{PASSWORD, REALM, surrounded, typed};
 use std::fs;
-use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 use tempfile::TempDir;
-
-/// The realm.
-pub(crate) const REALM: &str = "CONTOSO.TEST";
-
-/// What every password is.
-pub(crate) const PASSWORD: &str = "Pa55word!";
 
 /// A running KDC. It ends when this is dropped.
 pub(crate) struct Realm {
@@ -74,12 +68,8 @@ impl Realm {
 
     /// `kinit alice`.
     pub(crate) fn sign_in(&self) {
-        let mut kinit = surrounded(self.folder.path(), "kinit");
-        let mut child = kinit.arg("alice").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("starts kinit");
-        let mut input = child.stdin.take().expect("piped");
-        writeln!(input, "{PASSWORD}").expect("kinit listens");
-        drop(input);
-        assert!(child.wait().expect("kinit ends").success());
+        let output = typed(surrounded(self.folder.path(), "kinit").arg("alice"), PASSWORD);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// What `klist -k` says of a keytab.
@@ -155,19 +145,6 @@ fn configure(folder: &Path, port: u16) {
     );
     fs::write(folder.join("krb5.conf"), krb5).expect("writes krb5.conf");
     fs::write(folder.join("kdc.conf"), kdc).expect("writes kdc.conf");
-}
-
-/// A program of MIT Kerberos, for which this folder is all there is.
-fn surrounded(folder: &Path, program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    command
-        .env_clear()
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("KRB5_CONFIG", folder.join("krb5.conf"))
-        .env("KRB5_KDC_PROFILE", folder.join("kdc.conf"))
-        .env("KRB5CCNAME", format!("FILE:{}", folder.join("ccache").display()))
-        .env("KRB5RCACHENAME", "none:");
-    command
 }
 
 fn run(folder: &Path, program: &str, arguments: &[&str]) {

@@ -64,7 +64,8 @@ async fn token_of_alice(service: &str) -> ApRequest {
     let now = Now { unix_seconds: surroundings.now().unix_seconds, microseconds: 0 };
     let random = |bytes: &mut [u8]| surroundings.fill_random(bytes);
     let alice = Principal::parse(&format!("alice@{REALM}")).expect("a principal");
-    let (mut exchange, mut request) = AsExchange::begin(alice, now, &random).expect("it can begin");
+    let (mut exchange, mut request) =
+        AsExchange::begin(alice, &EncryptionType::KNOWN, now, &random).expect("it can begin");
     let granting = loop {
         let reply = ask_controller(&request).await;
         match exchange.answer(&reply, PASSWORD, now, &random).expect("the password is right") {
@@ -73,7 +74,8 @@ async fn token_of_alice(service: &str) -> ApRequest {
         }
     };
     let service = Principal::service("sip", service, REALM).expect("a principal");
-    let (exchange, request) = TgsExchange::begin(&granting, service, now, &random).expect("it can begin");
+    let (exchange, request) =
+        TgsExchange::begin(&granting, service, &EncryptionType::KNOWN, now, &random).expect("it can begin");
     let ticket = exchange.answer(&ask_controller(&request).await).expect("there is such a service");
     ticket.ap_request(now, &random, ApOptions { spnego: false }).expect("a token")
 }

@@ -203,6 +203,14 @@ impl Authenticator {
 pub(in crate::kerberos) struct ApRep(pub(in crate::kerberos) Encrypted);
 
 impl ApRep {
+    pub(in crate::kerberos) fn read(message: &[u8]) -> Result<ApRep, Malformed> {
+        let what = "AP-REP";
+        let mut fields = all_fields(message, AP_REP, what)?;
+        check_number(fields.field(0, INTEGER, what)?, VERSION, "pvno")?;
+        check_number(fields.field(1, INTEGER, what)?, message_type(AP_REP), "msg-type")?;
+        Ok(ApRep(Encrypted::read(fields.field(2, SEQUENCE, what)?, what)?))
+    }
+
     pub(in crate::kerberos) fn write(&self) -> Vec<u8> {
         let fields =
             [number(0, VERSION), number(1, message_type(AP_REP)), der::field(2, SEQUENCE, &self.0.write())].concat();
@@ -212,20 +220,31 @@ impl ApRep {
 
 /// EncAPRepPart, §5.5.2.
 #[derive(Debug)]
-pub(in crate::kerberos) struct ApRepPart<'a> {
+pub(in crate::kerberos) struct ApRepPart {
     /// The client's own time, which proves that the authenticator was read.
     pub(in crate::kerberos) time: i64,
     /// With its microseconds.
     pub(in crate::kerberos) microseconds: u32,
     /// The service's key.
-    pub(in crate::kerberos) subkey: Option<&'a Key>,
-    /// Number of the service's first signature.
+    pub(in crate::kerberos) subkey: Option<Key>,
+    /// Number of the service's first signature; 0 where it names none.
     pub(in crate::kerberos) sequence: u32,
 }
 
-impl ApRepPart<'_> {
+impl ApRepPart {
+    pub(in crate::kerberos) fn read(plain: &[u8]) -> Result<ApRepPart, Unreadable> {
+        let what = "EncAPRepPart";
+        let mut fields = fields(plain, ENC_AP_REP_PART, what)?;
+        let time = der::kerberos_time(fields.field(0, GENERALIZED_TIME, what)?, "ctime")?;
+        let microseconds = der::uint32(fields.field(1, INTEGER, what)?, "cusec")?;
+        let subkey = fields.optional(2, SEQUENCE, what)?.map(|content| read_key(content, "subkey")).transpose()?;
+        let sequence = fields.optional(3, INTEGER, what)?;
+        let sequence = sequence.map(|content| der::uint32(content, "seq-number")).transpose()?.unwrap_or(0);
+        Ok(ApRepPart { time, microseconds, subkey, sequence })
+    }
+
     pub(in crate::kerberos) fn write(&self) -> Zeroizing<Vec<u8>> {
-        let subkey = self.subkey.map(|key| Zeroizing::new(der::field(2, SEQUENCE, &write_key(key))));
+        let subkey = self.subkey.as_ref().map(|key| Zeroizing::new(der::field(2, SEQUENCE, &write_key(key))));
         let content = der::element(
             SEQUENCE,
             &[

@@ -23,14 +23,17 @@ pub(in crate::kerberos) mod padata {
 
 /// KDC options, §5.4.1; bit 0 is the highest.
 pub(in crate::kerberos) mod options {
+    const fn bit(number: u32) -> u32 {
+        1 << (31 - number)
+    }
+
     /// The KDC may answer with another name.
-    pub(in crate::kerberos) const CANONICALIZE: u32 = 1 << (31 - 15);
-    /// The new ticket is encrypted with the key of another.
-    pub(in crate::kerberos) const ENC_TKT_IN_SKEY: u32 = 1 << (31 - 28);
-    /// Make an old ticket last longer.
-    pub(in crate::kerberos) const RENEW: u32 = 1 << (31 - 30);
-    /// Make a postdated ticket valid.
-    pub(in crate::kerberos) const VALIDATE: u32 = 1 << 0;
+    pub(in crate::kerberos) const CANONICALIZE: u32 = bit(15);
+
+    /// What ends in another ticket than the plain one: FORWARDED, PROXY, POSTDATED, CNAME-IN-ADDL-TKT, REQUEST-ANONYMOUS,
+    /// ENC-TKT-IN-SKEY, RENEW, VALIDATE.
+    pub(in crate::kerberos) const SPECIAL: u32 =
+        bit(2) | bit(4) | bit(6) | bit(14) | bit(16) | bit(28) | bit(30) | bit(31);
 }
 
 /// One piece of pre-authentication data.
@@ -255,6 +258,7 @@ pub(in crate::kerberos) struct ReplyPart {
     pub(in crate::kerberos) nonce: u32,
     pub(in crate::kerberos) flags: u32,
     pub(in crate::kerberos) authenticated: i64,
+    pub(in crate::kerberos) starts: i64,
     pub(in crate::kerberos) ends: i64,
     pub(in crate::kerberos) service: Principal,
 }
@@ -274,12 +278,13 @@ impl ReplyPart {
         fields.optional(3, GENERALIZED_TIME, what)?;
         let flags = der::flags(fields.field(4, BIT_STRING, what)?, "flags")?;
         let authenticated = der::kerberos_time(fields.field(5, GENERALIZED_TIME, what)?, "authtime")?;
-        fields.optional(6, GENERALIZED_TIME, what)?;
+        let starts = fields.optional(6, GENERALIZED_TIME, what)?;
+        let starts = starts.map(|time| der::kerberos_time(time, "starttime")).transpose()?.unwrap_or(authenticated);
         let ends = der::kerberos_time(fields.field(7, GENERALIZED_TIME, what)?, "endtime")?;
         fields.optional(8, GENERALIZED_TIME, what)?;
         let realm = text(fields.field(9, GENERAL_STRING, what)?, "srealm")?;
         let service = read_name(fields.field(10, SEQUENCE, what)?, &realm, "sname")?;
-        Ok(ReplyPart { key, nonce, flags, authenticated, ends, service })
+        Ok(ReplyPart { key, nonce, flags, authenticated, starts, ends, service })
     }
 
     /// `kind` is [`ENC_AS_REP_PART`] or [`ENC_TGS_REP_PART`].
@@ -292,6 +297,7 @@ impl ReplyPart {
                 number(2, self.nonce.into()),
                 der::field(4, BIT_STRING, &write_flags(self.flags)),
                 time(5, self.authenticated),
+                time(6, self.starts),
                 time(7, self.ends),
                 string(9, &self.service.realm),
                 der::field(10, SEQUENCE, &write_name(&self.service)),

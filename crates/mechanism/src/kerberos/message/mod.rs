@@ -161,6 +161,8 @@ pub(super) fn string(field: u8, text: &str) -> Vec<u8> {
 pub(super) struct KrbError {
     pub(super) code: i32,
     pub(super) time: i64,
+    /// Where the client is to ask instead, in error 68. RFC 6806 §7.
+    pub(super) client_realm: Option<String>,
     pub(super) realm: String,
     pub(super) service: Principal,
     pub(super) words: Option<String>,
@@ -179,14 +181,15 @@ impl KrbError {
         let time = der::kerberos_time(fields.field(4, GENERALIZED_TIME, what)?, "stime")?;
         fields.field(5, INTEGER, what)?;
         let code = der::int32(fields.field(6, INTEGER, what)?, "error-code")?;
-        fields.optional(7, GENERAL_STRING, what)?;
+        let client_realm =
+            fields.optional(7, GENERAL_STRING, what)?.map(|content| text(content, "crealm")).transpose()?;
         fields.optional(8, SEQUENCE, what)?;
         let realm = text(fields.field(9, GENERAL_STRING, what)?, "realm")?;
         let service = read_name(fields.field(10, SEQUENCE, what)?, &realm, "sname")?;
         let words = fields.optional(11, GENERAL_STRING, what)?;
         let words = words.map(|content| String::from_utf8_lossy(content).into_owned());
         let data = fields.optional(12, OCTET_STRING, what)?.map(<[u8]>::to_vec);
-        Ok(KrbError { code, time, realm, service, words, data })
+        Ok(KrbError { code, time, client_realm, realm, service, words, data })
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
@@ -200,6 +203,7 @@ impl KrbError {
                     &time(4, self.time),
                     &number(5, 0),
                     &number(6, self.code.into()),
+                    &self.client_realm.as_ref().map(|realm| string(7, realm)).unwrap_or_default(),
                     &string(9, &self.realm),
                     &der::field(10, SEQUENCE, &write_name(&self.service)),
                     &self.words.as_ref().map(|words| string(11, words)).unwrap_or_default(),

@@ -286,7 +286,7 @@ fn mutual(
     let part = ApRepPart {
         time: authenticator.time,
         microseconds: authenticator.microseconds,
-        subkey: ours.as_ref(),
+        subkey: ours.clone(),
         sequence,
     };
     let mut confounder = [0; CONFOUNDER];

@@ -298,6 +298,7 @@ impl Refusal {
         let error = KrbError {
             code: self.error_code()?,
             time: now.unix_seconds,
+            client_realm: None,
             realm: service.realm.clone(),
             service: service.clone(),
             words: None,
