@@ -252,6 +252,26 @@ fn admin_changes_what_a_running_lab_tells_its_clients() {
 }
 
 #[test]
+fn a_certificate_is_kept_used_listed_and_revoked() {
+    let lab = Lab::start();
+    let signin = |more: &[&str]| lab.signin("alice@contoso.test", "Alice-in-the-lab-1", more);
+    let first = json(&signin(&["--auth", "tls-dsk", "--json"]));
+    assert_eq!((&first["signed_in"], &first["mechanism"]), (&true.into(), &"TLS-DSK".into()), "{first}");
+    let later = json(&signin(&["--no-password", "--json"]));
+    assert_eq!((&later["signed_in"], &later["mechanism"]), (&true.into(), &"TLS-DSK".into()), "{later}");
+
+    let listed = json(&lab.admin(&["certificate", "list", "alice@contoso.test", "--json"]));
+    let device = listed["certificates"][0]["device"].as_str().expect("a device").to_owned();
+    assert_eq!(listed["certificates"][0]["revoked"], Value::Null);
+    let unknown = "00000000-0000-0000-0000-000000000000";
+    assert!(!lab.admin(&["certificate", "revoke", "alice@contoso.test", "--device", unknown]).status.success());
+    let revoked = lab.admin(&["certificate", "revoke", "alice@contoso.test", "--device", &device]);
+    assert!(text(&revoked.stdout).contains("1 certificates"), "{}", told(&revoked));
+    let refused = json(&signin(&["--no-password", "--json"]));
+    assert_eq!(refused["verdict"]["id"], "dsk-cert-revoked", "{refused}");
+}
+
+#[test]
 fn signin_shows_settings_and_what_a_number_calls() {
     let lab = Lab::start();
     let output =

@@ -4,6 +4,7 @@
 //! Each thing that can be administered is one file here with its verbs, their help and their output. To add one: a file
 //! with a `Subcommand` and `run`, a line in [`Subject`], a line in [`run`].
 
+mod certificate;
 mod contacts;
 mod dialplan;
 mod policy;
@@ -44,6 +45,9 @@ enum Subject {
     /// Sites: which pools are where, for policies and dial plans
     #[command(subcommand)]
     Site(site::Verb),
+    /// Certificates that users sign in with: listed and revoked
+    #[command(subcommand)]
+    Certificate(certificate::Verb),
     /// Contact lists: shown, and as CSV or vCard
     #[command(subcommand)]
     Contacts(contacts::Verb),
@@ -78,6 +82,7 @@ pub(crate) fn run(typed: Admin) -> Result<ExitCode> {
         Subject::Policy(verb) => policy::run(&store, verb),
         Subject::Site(verb) => site::run(&store, verb),
         Subject::Dialplan(verb) => dialplan::run(&store, verb),
+        Subject::Certificate(verb) => certificate::run(&store, verb),
         Subject::Contacts(verb) => contacts::run(&store, verb).map(|(told, all_taken)| {
             whole = all_taken;
             told
