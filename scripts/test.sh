@@ -19,7 +19,7 @@ tests() { # name, cargo test arguments…
   local name=$1 status
   shift
   printf '== %s\n' "$name"
-  cargo test --locked "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. (ok|ignored)|running [0-9]+ tests?|)$'
+  cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. (ok|ignored)|running [0-9]+ tests?|)$'
   status=${PIPESTATUS[0]}
   while read -r ok bad; do
     passed=$((passed + ok))
