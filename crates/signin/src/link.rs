@@ -129,7 +129,7 @@ impl<'a> Link<'a> {
         }
         let deadline = self.io.now().since_start + limit;
         loop {
-            let bytes = self.next_message(deadline).await?;
+            let bytes = self.arrival(deadline).await?;
             let message = Message::parse(&bytes)?;
             let Some(status) = message.status() else {
                 self.keep(bytes.len())?;
@@ -165,9 +165,35 @@ impl<'a> Link<'a> {
         }
         let deadline = self.io.now().since_start + limit;
         loop {
-            let bytes = self.next_message(deadline).await?;
+            let bytes = self.arrival(deadline).await?;
             if Message::parse(&bytes)?.method().is_some() {
                 return self.checked_request(bytes);
+            }
+        }
+    }
+
+    /// The next message nobody waits for: a request, or a final response to something that was sent without waiting. Its
+    /// signature is right.
+    pub async fn next_message(&mut self, limit: Duration) -> Result<Vec<u8>, LinkError> {
+        if !self.early.is_empty() {
+            let (_, bytes) = self.early.remove(0);
+            self.kept -= bytes.len();
+            return Ok(bytes);
+        }
+        if !self.requests.is_empty() {
+            return self.next_request(limit).await;
+        }
+        let deadline = self.io.now().since_start + limit;
+        loop {
+            let bytes = self.arrival(deadline).await?;
+            let message = Message::parse(&bytes)?;
+            match message.status() {
+                None => return self.checked_request(bytes),
+                Some(..200) => {}
+                Some(_) => {
+                    self.check(&message)?;
+                    return Ok(bytes);
+                }
             }
         }
     }
@@ -187,7 +213,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    async fn next_message(&mut self, deadline: Duration) -> Result<Vec<u8>, LinkError> {
+    async fn arrival(&mut self, deadline: Duration) -> Result<Vec<u8>, LinkError> {
         loop {
             match self.framer.cut(&self.buffer, &self.limits)? {
                 Cut::Message { length } => return Ok(self.buffer.drain(..length).collect()),

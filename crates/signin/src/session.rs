@@ -1,7 +1,10 @@
 //! A signed-in endpoint as step 5 and everything after it use it: requests out, answers in, all signed.
 
+use crate::converse::client::{Conversations, Event, Moment, Myself, Outcome, TextId};
+use crate::converse::content::Text;
 use crate::io::Pending;
 use crate::link::{Key, Link, LinkError};
+use crate::name::Aor;
 use crate::provision::client::{Request, Response, SessionError};
 use crate::register::client::{Accepted, Registration};
 use sip::{Draft, Message};
@@ -83,6 +86,82 @@ impl<'a> Session<'a> {
     /// The next request of the server.
     pub async fn next_request(&mut self, limit: Duration) -> Result<Vec<u8>, LinkError> {
         self.link.next_request(limit).await
+    }
+
+    /// The next message of the server, request or response, that nobody else waits for.
+    pub async fn next_message(&mut self, limit: Duration) -> Result<Vec<u8>, LinkError> {
+        self.link.next_message(limit).await
+    }
+
+    /// Who converses here, for [`Conversations::new`].
+    pub fn myself(&self) -> Myself {
+        let Registration { aor, epid, user_agent, .. } = &self.registration;
+        Myself {
+            aor: aor.clone(),
+            epid: epid.as_str().to_owned(),
+            user_agent: user_agent.clone(),
+            contact: self.contact.clone(),
+            local: self.link.local(),
+        }
+    }
+
+    /// Says something to somebody. What becomes of it is told by [`Session::converse`], later.
+    pub async fn say(
+        &mut self,
+        conversations: &mut Conversations,
+        peer: &Aor,
+        text: Text,
+    ) -> Result<(TextId, Vec<Event>), LinkError> {
+        let (id, outcome) = self.at(|moment| conversations.say(moment, peer, text));
+        Ok((id, self.carry_out(outcome).await?))
+    }
+
+    /// Ends every conversation with somebody.
+    pub async fn end_conversation(
+        &mut self,
+        conversations: &mut Conversations,
+        peer: &Aor,
+    ) -> Result<Vec<Event>, LinkError> {
+        let outcome = self.at(|moment| conversations.end(moment, peer));
+        self.carry_out(outcome).await
+    }
+
+    /// Shows a message of the server to the conversations, and answers it when it is theirs. `None`: it is not.
+    pub async fn converse(
+        &mut self,
+        conversations: &mut Conversations,
+        message: &[u8],
+    ) -> Result<Option<Vec<Event>>, LinkError> {
+        let message = Message::parse(message)?;
+        let outcome = self.at(|moment| match message.method() {
+            Some(_) => conversations.request(moment, &message),
+            None => conversations.response(moment, &message),
+        });
+        match outcome {
+            Some(outcome) => Ok(Some(self.carry_out(outcome).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Gives up what has waited too long: to be called now and then.
+    pub async fn expire(&mut self, conversations: &mut Conversations) -> Result<Vec<Event>, LinkError> {
+        let outcome = conversations.expire(self.link.io().now().since_start);
+        self.carry_out(outcome).await
+    }
+
+    /// A step of the conversations, with time and randomness.
+    fn at<T>(&self, step: impl FnOnce(&Moment<'_>) -> T) -> T {
+        let io = self.link.io();
+        let random = |bytes: &mut [u8]| io.fill_random(bytes);
+        step(&Moment { now: io.now().since_start, random: &random })
+    }
+
+    /// Signs and sends what a step of the conversations leads to; gives what is to be shown.
+    pub async fn carry_out(&mut self, outcome: Outcome) -> Result<Vec<Event>, LinkError> {
+        for draft in outcome.send {
+            self.link.send_signed(draft, None).await?;
+        }
+        Ok(outcome.events)
     }
 
     /// Renews the registration; gives the answer.

@@ -541,6 +541,25 @@ fn connections_are_lost() {
 }
 
 #[test]
+fn unused_dialogs_are_forgotten() {
+    let world = World::contoso();
+    let limits = Limits { idle: seconds(600), ..Limits::default() };
+    let settings = Settings { conversations: limits, default_expires: 7200, keep_alive: 7200, ..Settings::default() };
+    world.server(Plan { settings: settings.clone(), ..Plan::front_end("fe01", "pool1") });
+    world.server(Plan { settings, ..Plan::front_end("fe03", "pool2") });
+    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
+    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut hers, _) = talk(&mut alice, &mut bob, BOB, "c1");
+    world.pass(seconds(550));
+    alice.send(inside(&mut hers, "MESSAGE", "hello"));
+    assert!(only(&mut bob).starts_with("MESSAGE "));
+    world.pass(seconds(550));
+    assert_eq!((world.at("fe01").conversations().2, world.at("fe03").conversations().2), (1, 1));
+    world.pass(seconds(120));
+    assert_eq!((world.at("fe01").conversations().2, world.at("fe03").conversations().2), (0, 0));
+}
+
+#[test]
 fn a_dialog_survives_a_new_connection_of_the_same_endpoint() {
     let world = World::contoso();
     let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");

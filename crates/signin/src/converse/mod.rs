@@ -37,12 +37,16 @@
 //!
 //! | part | holds |
 //! |---|---|
+//! | [`content`] | texts, who is typing, session descriptions |
 //! | [`message`] | errands; which requests belong here |
 //! | [`server`] | the proxy |
+//! | [`client`] | the conversations of one endpoint |
 //!
 //! Omitted: reliable provisional responses (RFC 3262) and early dialogs, which instant messages do without; redirects are
 //! passed on and not followed (§16.5); federation, conferences, and copies to the sender's other endpoints.
 
+pub mod client;
+pub mod content;
 mod context;
 mod dialogs;
 mod forward;

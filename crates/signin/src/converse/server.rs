@@ -65,6 +65,9 @@ impl Default for Limits {
 /// How long a request that was answered waits for the endpoints that were called off: 64 · T1 (§9.1).
 const LINGER: Duration = RESPONSE_LIMIT;
 
+/// How often unused dialogs are looked for.
+const DIALOGS_SWEPT: Duration = Duration::from_secs(60);
+
 /// Provisional responses of one endpoint that are passed on.
 const PROVISIONAL: u8 = 16;
 
@@ -154,6 +157,8 @@ struct State {
     asked: HashMap<Box<str>, Asked>,
     asked_of: HashMap<ConnId, BTreeSet<Box<str>>>,
     dialogs: Dialogs,
+    /// When dialogs were last looked through: all of them, so not each second.
+    dialogs_swept: Duration,
 }
 
 /// A request that went to an endpoint of this server, for another server or this one.
@@ -724,7 +729,10 @@ impl Proxy {
         for branch in over {
             state.forget_asked(&branch);
         }
-        state.dialogs.sweep(now, self.limits.idle);
+        if now >= state.dialogs_swept + DIALOGS_SWEPT {
+            state.dialogs_swept = now;
+            state.dialogs.sweep(now, self.limits.idle);
+        }
         acts
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{Arrived, FrontEnd};
 use crate::authenticate::server::Verified;
-use crate::converse::message::{Endpoint, Place};
+use crate::converse::message::{Endpoint, Errand, Place};
 use crate::converse::server::{Act, Caller, Destination, Party, unknown_user, unreachable_user};
 use crate::directory::{DirectoryError, User};
 use crate::journal::ServerEvent;
@@ -151,17 +151,18 @@ impl FrontEnd {
                     }
                 }
                 Act::HandOver { server, errand } if *server == *self.fqdn() => self.take(errand),
-                Act::HandOver { server, errand } => {
-                    if let Some(neighbour) = self.foundations.neighbours.of(&server) {
-                        neighbour.take(errand);
-                    }
-                }
+                Act::HandOver { server, errand } => match (self.foundations.neighbours.of(&server), errand) {
+                    (Some(neighbour), errand) => neighbour.take(errand),
+                    // That server is gone, and with it its connections.
+                    (None, Errand::Request { branch, .. }) => self.take(Errand::Lost { branch }),
+                    (None, _) => {}
+                },
             }
         }
     }
 
     /// An errand of another server.
-    fn take(&self, errand: crate::converse::message::Errand) {
+    fn take(&self, errand: Errand) {
         let binding = |to: &Endpoint| self.state().location.binding(&to.aor, to.instance).cloned();
         self.carry_out(self.proxy.take(errand, binding));
     }
