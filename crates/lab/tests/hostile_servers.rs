@@ -406,7 +406,7 @@ async fn servers_that_never_stop() {
     let outcome = bench.meet_tls(repeats(b"SIP/2.0 401 Unauthorized\r\nX: ", b"y")).await;
     expect(&outcome, "tcp-wrong-service", 3, "the head is longer than 65536 bytes");
     let outcome = bench.meet_tls(repeats(b"SIP/2.0 401 Unauthorized\r\nContent-Length: 99999999\r\n\r\n", b"y")).await;
-    expect(&outcome, "tcp-wrong-service", 3, "the body of 99999999 bytes is longer than 1048576 bytes");
+    expect(&outcome, "tcp-wrong-service", 3, "the body of 99999999 bytes is longer than 8388608 bytes");
     let outcome = bench.meet_tls(repeats(b"", b"SIP/2.0 200 OK\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\n")).await;
     assert!(outcome.report.steps[2].ms < 5_000.0, "the limit of one answer also ends a flood");
     assert_eq!((outcome.id(), outcome.report.failed_step), ("pool-408", Some(3)), "{}", outcome.sentence());

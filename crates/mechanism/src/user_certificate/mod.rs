@@ -18,6 +18,7 @@
 //! no salt); [`new_key`] alone draws randomness, OpenSSL's own.
 
 mod authority;
+mod envelope;
 mod read;
 pub mod request;
 

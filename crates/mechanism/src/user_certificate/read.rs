@@ -2,6 +2,7 @@
 //!
 //! Facts only: whether it is believed is for the registrar, which compares with what it published.
 
+use super::envelope::is_exactly;
 use super::request::common_name;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Public};
@@ -86,6 +87,7 @@ impl UserCertificate {
         if !rest.is_empty() {
             return Err(NotACertificate("something follows it"));
         }
+        let (algorithm, signature) = (&certificate.signature_algorithm, &certificate.signature_value.data);
         let usage = certificate.extended_key_usage().map_err(|_| NotACertificate("it says its usage twice"))?;
         let names = certificate.subject_alternative_name().map_err(|_| NotACertificate("it says its names twice"))?;
         let uris = names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
@@ -93,9 +95,9 @@ impl UserCertificate {
             _ => None,
         });
         // Said twice, and only one of the two is under the signature: RFC 5280 §4.1.1.2.
-        let ours = certificate.signature_algorithm.algorithm == OID_PKCS1_SHA256WITHRSA
-            && certificate.signature_algorithm == certificate.tbs_certificate.signature
-            && certificate.signature_value.unused_bits == 0;
+        let ours = algorithm.algorithm == OID_PKCS1_SHA256WITHRSA
+            && *algorithm == certificate.tbs_certificate.signature
+            && is_exactly(der, certificate.tbs_certificate.as_ref(), algorithm, signature);
         Ok(UserCertificate {
             common_name: common_name(certificate.subject()).map_err(NotACertificate)?,
             sip_uris: uris.collect(),
@@ -105,10 +107,8 @@ impl UserCertificate {
             fingerprint: Fingerprint::of(der),
             public_key: certificate.public_key().raw.to_vec(),
             issuer: certificate.issuer().as_raw().to_vec(),
-            signed: ours.then(|| Signed {
-                text: certificate.tbs_certificate.as_ref().to_vec(),
-                signature: certificate.signature_value.data.to_vec(),
-            }),
+            signed: ours
+                .then(|| Signed { text: certificate.tbs_certificate.as_ref().to_vec(), signature: signature.to_vec() }),
         })
     }
 

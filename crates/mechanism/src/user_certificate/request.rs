@@ -4,6 +4,7 @@
 //! be 0), the common name is any kind of string, attributes are whatever they are. What a request asks for beyond its
 //! key is never granted, so attributes are not looked at.
 
+use super::envelope::is_exactly;
 use super::{KeyError, OpenSslError, read_key};
 use openssl::asn1::Asn1Type;
 use openssl::hash::MessageDigest;
@@ -92,14 +93,17 @@ impl CertificateRequest {
             return Err(RequestError::Malformed("something follows it"));
         }
         let info = &request.certification_request_info;
+        let signature = &request.signature_value;
+        if !is_exactly(der, info.raw, &request.signature_algorithm, &signature.data) {
+            return Err(RequestError::Malformed("what stands around its signed part is not DER"));
+        }
         if info.version.0 > 2 {
             return Err(RequestError::Version(info.version.0));
         }
         let common_name = common_name(&info.subject).map_err(RequestError::Malformed)?;
         let key = read_public_key(info.subject_pki.raw, limits)?;
         let digest = digest(&request.signature_algorithm, limits)?;
-        let signature = &request.signature_value;
-        let valid = signature.unused_bits == 0 && verify(&key, digest, info.raw, &signature.data);
+        let valid = verify(&key, digest, info.raw, &signature.data);
         if valid { Ok(CertificateRequest { common_name, key }) } else { Err(RequestError::Signature) }
     }
 
