@@ -142,9 +142,24 @@ pub(crate) enum Failed {
     Everywhere(Step, Verdict),
 }
 
+/// A sign-in that failed.
+pub(crate) struct Unsuccessful {
+    pub(crate) verdict: Verdict,
+    /// The user was refused. The next attempt would be too; and accounts lock.
+    pub(crate) refused: bool,
+}
+
+/// Failures of authentication that are nobody's refusal, and may be over by themselves.
+const PASSING: &[&str] = &["krb-kdc-unreachable", "wt-unreachable", "cp-unreachable", "ntlm-dc-unreachable"];
+
 impl SignIn {
     /// Signs in. What happens on the way is told through [`Io::tell`]; the verdict says why it failed.
     pub async fn run<'a>(&self, io: &'a dyn Io) -> Result<SignedIn<'a>, Verdict> {
+        self.attempt(io).await.map_err(|unsuccessful| unsuccessful.verdict)
+    }
+
+    /// The same, for whoever wants to try again.
+    pub(crate) async fn attempt<'a>(&self, io: &'a dyn Io) -> Result<SignedIn<'a>, Unsuccessful> {
         let mut discovery = Discovery::new(self.aor.clone(), self.discovery.clone(), self.log_on.clone());
         let mut first_failure = None;
         let mut remarked = 0;
@@ -163,11 +178,11 @@ impl SignIn {
                 let verdict = match first_failure {
                     Some((step, verdict)) => {
                         io.tell(Event::Ended(Step::Discovery, StepResult::Pass));
-                        return Err(self.fail(io, step, verdict));
+                        return Err(self.fail(io, step, verdict, false));
                     }
                     None => discovery.verdict(),
                 };
-                return Err(self.fail(io, Step::Discovery, verdict));
+                return Err(self.fail(io, Step::Discovery, verdict, false));
             };
             io.tell(Event::Ended(Step::Discovery, StepResult::Pass));
             let outcome = self.walk_home(io, &mut discovery, &candidate).await;
@@ -176,7 +191,10 @@ impl SignIn {
                     discovery.close(io).await;
                     return Ok(self.settle(*reached).await);
                 }
-                Err(Failed::Everywhere(step, verdict)) => return Err(self.fail(io, step, verdict)),
+                Err(Failed::Everywhere(step, verdict)) => {
+                    let refused = step == Step::Authentication && !PASSING.contains(&verdict.id.as_str());
+                    return Err(self.fail(io, step, verdict, refused));
+                }
                 Err(Failed::Here(step, verdict)) => {
                     io.tell(Event::Remark(step, format!("{} — trying the next candidate", verdict.sentence)));
                     io.tell(Event::Ended(step, StepResult::Fail));
@@ -186,10 +204,44 @@ impl SignIn {
         }
     }
 
-    fn fail(&self, io: &dyn Io, step: Step, verdict: Verdict) -> Verdict {
+    fn fail(&self, io: &dyn Io, step: Step, verdict: Verdict, refused: bool) -> Unsuccessful {
         io.tell(Event::Ended(step, StepResult::Fail));
         io.tell(Event::Failed(verdict.clone()));
-        verdict
+        Unsuccessful { verdict, refused }
+    }
+
+    /// Authenticates an endpoint again on its own connection, because its association has reached its age.
+    /// `[MS-SIPAE]` §3.2.5.2. The error says why the endpoint is signed in no more.
+    pub(crate) async fn authenticate_again(
+        &self,
+        session: &mut Session<'_>,
+        server: &str,
+    ) -> Result<Accepted, Unsuccessful> {
+        let io = session.io();
+        let limits = self.discovery.limits;
+        let web = Web::new(limits.web, io.now().since_start + limits.total, self.proxy.clone());
+        let (link, registration, cseq) = session.parts();
+        link.retire();
+        let outcome = Round::new(self, &web, server, registration).after(*cseq).run(link).await;
+        web.close(io).await;
+        let (verdict, everywhere) = match outcome {
+            Ok(ended) => {
+                *cseq = ended.cseq;
+                let unreadable = |why: String| RegisterFailure::NotSip { server: server.to_owned(), why }.verdict();
+                match Message::parse(&ended.answer) {
+                    Ok(answer) if answer.status() == Some(200) => return Ok(register::accepted(&answer, registration)),
+                    Ok(answer) => (
+                        RegisterFailure::refused(server, &answer).verdict(),
+                        !matches!(answer.status(), Some(301 | 408 | 500..=599)),
+                    ),
+                    Err(error) => (unreadable(error.to_string()), false),
+                }
+            }
+            Err(Failed::Here(_, verdict)) => (verdict, false),
+            Err(Failed::Everywhere(_, verdict)) => (verdict, true),
+        };
+        let refused = everywhere && !PASSING.contains(&verdict.id.as_str());
+        Err(Unsuccessful { verdict, refused })
     }
 
     /// Steps 2 to 4: from the first server to the one that registers us.
@@ -384,14 +436,7 @@ impl SignIn {
         let io = link.io();
         io.tell(Event::Began(Step::Settings));
         let mut session = Session::new(link, registration, &accepted, cseq, self.response_limit);
-        let me = Endpoint {
-            aor: self.aor.clone(),
-            epid: self.epid.as_str().to_owned(),
-            instance: session.registration().instance.to_string(),
-            machine: self.log_on.as_ref().map_or_else(String::new, |log_on| log_on.workstation.clone()),
-            allow_events: accepted.events.clone(),
-            batches: accepted.batch,
-        };
+        let me = self.endpoint(&session, &accepted);
         let settled = provision::settle(&mut session, &me, self.appearance, &|event| io.tell(event)).await;
         io.tell(Event::Ended(Step::Settings, StepResult::Pass));
         SignedIn { session, home, mechanism, accepted, settled, reached, certificates }
@@ -399,6 +444,18 @@ impl SignIn {
 }
 
 impl SignIn {
+    /// The endpoint, as room 5 knows it.
+    pub(crate) fn endpoint(&self, session: &Session<'_>, accepted: &Accepted) -> Endpoint {
+        Endpoint {
+            aor: self.aor.clone(),
+            epid: self.epid.as_str().to_owned(),
+            instance: session.registration().instance.to_string(),
+            machine: self.log_on.as_ref().map_or_else(String::new, |log_on| log_on.workstation.clone()),
+            allow_events: accepted.events.clone(),
+            batches: accepted.batch,
+        }
+    }
+
     /// After a sign-in with a password or a ticket: obtains the certificate that the next one will use, when the server
     /// offers certificates, there is a place to keep one, and none is there that is still good for long. Gives until when
     /// it is valid; nothing when there was nothing to do.

@@ -33,6 +33,7 @@ pub mod secret;
 pub mod server;
 pub mod service;
 pub mod session;
+pub mod stay;
 pub mod tickets;
 pub mod topology;
 pub mod web_ticket;

@@ -52,6 +52,10 @@ pub struct Link<'a> {
     framer: Framer,
     limits: Limits,
     association: Option<Association>,
+    /// The association before, until there is another: what the server sent meanwhile is signed with it.
+    retired: Option<Association>,
+    /// When something was last sent.
+    sent: Duration,
     early: Vec<(Key, Vec<u8>)>,
     requests: VecDeque<Vec<u8>>,
     /// Bytes in `early` and `requests`.
@@ -74,6 +78,8 @@ impl<'a> Link<'a> {
             // The presence of a thousand contacts comes in one answer.
             limits: Limits { body: 8 * 1024 * 1024, ..Limits::default() },
             association: None,
+            retired: None,
+            sent: io.now().since_start,
             early: Vec::new(),
             requests: VecDeque::new(),
             kept: 0,
@@ -100,6 +106,26 @@ impl<'a> Link<'a> {
         self.association = None;
     }
 
+    /// The association has reached its age: the next messages negotiate another.
+    pub fn retire(&mut self) {
+        self.retired = self.association.take();
+    }
+
+    /// When something was last sent.
+    pub fn last_sent(&self) -> Duration {
+        self.sent
+    }
+
+    /// Shows the server that the connection is alive. `[MS-CONMGMT]` §3.4.
+    pub async fn keep_alive(&mut self) -> Result<(), LinkError> {
+        self.put(crate::connect::keep_alive::PING.to_vec()).await
+    }
+
+    async fn put(&mut self, bytes: Vec<u8>) -> Result<(), LinkError> {
+        self.sent = self.io.now().since_start;
+        Ok(self.io.send(self.conn, bytes).await?)
+    }
+
     /// Whether there is an association, so that every answer but a 401 was checked.
     pub fn is_secured(&self) -> bool {
         self.association.is_some()
@@ -107,7 +133,7 @@ impl<'a> Link<'a> {
 
     /// Sends a message as it stands: before there is an association.
     pub async fn send_unsigned(&mut self, draft: Draft) -> Result<(), LinkError> {
-        Ok(self.io.send(self.conn, draft.finish()).await?)
+        self.put(draft.finish()).await
     }
 
     /// Signs a message and sends it. `handshake` is the last token of a mechanism, when this message carries it.
@@ -117,7 +143,7 @@ impl<'a> Link<'a> {
             self.io.fill_random(&mut rand);
             association.sign_as_client(&mut draft, u32::from_be_bytes(rand), handshake)?;
         }
-        Ok(self.io.send(self.conn, draft.finish()).await?)
+        self.put(draft.finish()).await
     }
 
     /// Waits for the final response to a request; provisional ones are passed over.
@@ -132,6 +158,7 @@ impl<'a> Link<'a> {
             let bytes = self.arrival(deadline).await?;
             let message = Message::parse(&bytes)?;
             let Some(status) = message.status() else {
+                let bytes = self.checked_request(bytes)?;
                 self.keep(bytes.len())?;
                 self.requests.push_back(bytes);
                 continue;
@@ -161,7 +188,7 @@ impl<'a> Link<'a> {
     pub async fn next_request(&mut self, limit: Duration) -> Result<Vec<u8>, LinkError> {
         if let Some(bytes) = self.requests.pop_front() {
             self.kept -= bytes.len();
-            return self.checked_request(bytes);
+            return Ok(bytes);
         }
         let deadline = self.io.now().since_start + limit;
         loop {
@@ -199,7 +226,7 @@ impl<'a> Link<'a> {
     }
 
     fn checked_request(&mut self, bytes: Vec<u8>) -> Result<Vec<u8>, LinkError> {
-        if let Some(association) = &mut self.association {
+        if let Some(association) = self.association.as_mut().or(self.retired.as_mut()) {
             association.check_server(&Message::parse(&bytes)?)?;
         }
         Ok(bytes)

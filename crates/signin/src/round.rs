@@ -77,6 +77,11 @@ impl<'r> Round<'r> {
         Round { sign_in, web, server, registration, cseq: 0, reported: 0, certificates: None }
     }
 
+    /// A round on a connection on which REGISTERs were sent before.
+    pub(crate) fn after(self, cseq: u32) -> Round<'r> {
+        Round { cseq, reported: cseq, ..self }
+    }
+
     /// To the final answer. Each way that was gone is told, with the REGISTERs it took.
     pub(crate) async fn run(mut self, link: &mut Link<'_>) -> Result<Ended, Failed> {
         let mut mechanism = String::from("none");

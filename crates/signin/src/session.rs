@@ -2,12 +2,15 @@
 
 use crate::converse::client::{Conversations, Event, Moment, Myself, Outcome, TextId};
 use crate::converse::content::Text;
-use crate::io::Pending;
+use crate::io::{Io, Pending};
 use crate::link::{Key, Link, LinkError};
 use crate::name::Aor;
 use crate::provision::client::{Request, Response, SessionError};
+use crate::provision::picture::Notification;
 use crate::register::client::{Accepted, Registration};
-use sip::{Draft, Message};
+use sip::dialog::{Dialog, DialogError};
+use sip::{Draft, Message, Name};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// An open registration.
@@ -17,6 +20,19 @@ pub struct Session<'a> {
     contact: String,
     register_cseq: u32,
     response_limit: Duration,
+    /// The subscriptions, by Call-ID.
+    subscriptions: BTreeMap<String, Dialog>,
+}
+
+/// What a request of the server is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// A notification, in order, of a subscription there is; or of the registration itself.
+    Notification(Notification),
+    /// A notification that comes too late, or of no subscription there is.
+    Stale,
+    /// Something else.
+    Other,
 }
 
 impl<'a> Session<'a> {
@@ -32,7 +48,8 @@ impl<'a> Session<'a> {
             Some(gruu) => format!("<{gruu}>"),
             None => format!("<sip:{};transport=tls>;proxy=replace", link.local()),
         };
-        Session { link, registration, contact, register_cseq, response_limit }
+        let subscriptions = BTreeMap::new();
+        Session { link, registration, contact, register_cseq, response_limit, subscriptions }
     }
 
     /// Who is signed in.
@@ -45,31 +62,84 @@ impl<'a> Session<'a> {
         &self.contact
     }
 
-    /// Writes a request outside a dialog; To is the Request-URI. Gives the key of its answer too.
-    fn draft(&self, request: &Request) -> (Draft, Key) {
+    /// Writes a request, in its subscription or outside; there, To is the Request-URI. Gives the key of its answer too.
+    fn draft(&mut self, request: &Request) -> Result<(Draft, Key), DialogError> {
         let mut random = [0; 24];
         self.link.io().fill_random(&mut random);
         let (call_id, rest) = random.split_at(16);
         let (tag, branch) = rest.split_at(4);
-        let key = Key { call_id: hex::encode(call_id), cseq: format!("1 {}", request.method) };
-        let Registration { aor, epid, user_agent, .. } = &self.registration;
-        let mut draft = Draft::request(request.method, &request.uri);
-        draft
-            .header("Via", format_args!("SIP/2.0/TLS {};branch=z9hG4bK{}", self.link.local(), hex::encode(branch)))
-            .header("Max-Forwards", 70)
-            .header("From", format_args!("<{}>;tag={};epid={}", aor.to_uri(), hex::encode(tag), epid.as_str()))
-            .header("To", format_args!("<{}>", request.uri))
-            .header("Call-ID", &key.call_id)
-            .header("CSeq", &key.cseq)
-            .header("Contact", &self.contact)
-            .header("User-Agent", user_agent);
+        let via = format!("SIP/2.0/TLS {};branch=z9hG4bK{}", self.link.local(), hex::encode(branch));
+        let subscription = request.within.as_ref().and_then(|call_id| self.subscriptions.get_mut(call_id));
+        let mut draft = match subscription {
+            Some(subscription) => subscription.request(request.method, &via)?,
+            None => self.outside(request, &via, &hex::encode(call_id), &hex::encode(tag)),
+        };
+        draft.header("Contact", &self.contact).header("User-Agent", &self.registration.user_agent);
         for (name, value) in &request.headers {
             draft.header(name, value);
         }
         if let Some((content_type, body)) = &request.body {
             draft.body(content_type, body.as_bytes());
         }
-        (draft, key)
+        let line = |message: &Message<'_>, name| message.header(name).unwrap_or_default().to_owned();
+        let key = draft.read_back(|m| Key { call_id: line(m, Name::CallId), cseq: line(m, Name::CSeq) });
+        let missing = || sip::header::HeaderError { header: "Call-ID", why: "the request cannot be read back" };
+        Ok((draft, key.map_err(|_| missing())?))
+    }
+
+    fn outside(&self, request: &Request, via: &str, call_id: &str, tag: &str) -> Draft {
+        let Registration { aor, epid, .. } = &self.registration;
+        let mut draft = Draft::request(request.method, &request.uri);
+        draft
+            .header("Via", via)
+            .header("Max-Forwards", 70)
+            .header("From", format_args!("<{}>;tag={tag};epid={}", aor.to_uri(), epid.as_str()))
+            .header("To", format_args!("<{}>", request.uri))
+            .header("Call-ID", call_id)
+            .header("CSeq", format_args!("1 {}", request.method));
+        draft
+    }
+
+    /// Remembers the subscription that an answer begins, and forgets the one that it ends. RFC 6665 §4.1.2.
+    fn subscribed(&mut self, request: &[u8], response: &Response, key: &Key) {
+        let ends = response.header("Expires").is_some_and(|value| value.trim().parse() == Ok(0));
+        if response.code == 481 || response.is_success() && ends {
+            self.subscriptions.remove(&key.call_id);
+        } else if response.is_success() && !self.subscriptions.contains_key(&key.call_id) {
+            let Ok(request) = Message::parse(request) else { return };
+            let headers = [Name::From, Name::To, Name::CallId, Name::CSeq, Name::Contact, Name::RecordRoute];
+            let mut answer = Draft::response(response.code, &response.reason);
+            for (name, value) in response.headers.iter().filter(|(n, _)| headers.contains(&Name::from_spelling(n))) {
+                answer.header(name, value);
+            }
+            if let Ok(Ok(dialog)) = answer.read_back(|answer| Dialog::of_client(&request, answer)) {
+                self.subscriptions.insert(key.call_id.clone(), dialog);
+            }
+        }
+    }
+
+    /// Judges a request of the server that may be a notification, and answers it when it wants an answer.
+    pub async fn told(&mut self, bytes: &[u8]) -> Result<Told, LinkError> {
+        let request = Message::parse(bytes)?;
+        let Some(notification) = Notification::of(&request) else { return Ok(Told::Other) };
+        let call_id = request.header(Name::CallId).unwrap_or_default();
+        let known = match self.subscriptions.get_mut(call_id) {
+            Some(subscription) => Some(subscription.receive(&request)),
+            // The registration has a subscription of its own, which nobody asked for in a SUBSCRIBE.
+            None if call_id == self.registration.call_id => Some(Ok(())),
+            None => None,
+        };
+        if request.method() == Some("NOTIFY") {
+            let (code, reason) = match known {
+                Some(Ok(())) => (200, "OK"),
+                Some(Err(DialogError::OutOfOrder { .. })) => (500, "Server Internal Error"),
+                _ => (481, "Call Leg/Transaction Does Not Exist"),
+            };
+            let mut draft = Draft::answer(&request, code, reason, &self.registration.from_tag);
+            draft.header("User-Agent", &self.registration.user_agent);
+            self.link.send_signed(draft, None).await?;
+        }
+        Ok(if let Some(Ok(())) = known { Told::Notification(notification) } else { Told::Stale })
     }
 
     async fn response(&mut self, key: &Key) -> Result<Response, LinkError> {
@@ -169,6 +239,31 @@ impl<'a> Session<'a> {
         self.register(None).await
     }
 
+    /// Shows the server that the connection is alive.
+    pub async fn keep_alive(&mut self) -> Result<(), LinkError> {
+        self.link.keep_alive().await
+    }
+
+    /// When something was last sent.
+    pub fn last_sent(&self) -> Duration {
+        self.link.last_sent()
+    }
+
+    /// The door the connection was opened through.
+    pub fn io(&self) -> &'a dyn Io {
+        self.link.io()
+    }
+
+    /// What another round of authentication needs: the connection, the registration, and its last CSeq.
+    pub(crate) fn parts(&mut self) -> (&mut Link<'a>, &Registration, &mut u32) {
+        (&mut self.link, &self.registration, &mut self.register_cseq)
+    }
+
+    /// Gives the connection up, without a word: it is dead.
+    pub async fn abandon(self) {
+        self.link.close().await;
+    }
+
     /// Ends the registration and closes the connection. The answer is waited for, but not long.
     pub async fn sign_out(mut self) {
         self.response_limit = Duration::from_secs(2);
@@ -190,16 +285,29 @@ impl crate::provision::client::Session for Session<'_> {
         Box::pin(async move {
             let mut sent = Vec::with_capacity(requests.len());
             for request in &requests {
-                let (draft, key) = self.draft(request);
-                sent.push(self.link.send_signed(draft, None).await.map(|()| key));
+                let (draft, key) = match self.draft(request) {
+                    Ok(written) => written,
+                    Err(error) => {
+                        sent.push(Err(SessionError(error.to_string())));
+                        continue;
+                    }
+                };
+                let subscribes = (request.method == "SUBSCRIBE").then(|| draft.clone().finish());
+                let gone = self.link.send_signed(draft, None).await;
+                sent.push(gone.map(|()| (key, subscribes)).map_err(|error| SessionError(error.to_string())));
             }
             let mut answers = Vec::with_capacity(sent.len());
-            for key in sent {
-                let answer = match key {
-                    Ok(key) => self.response(&key).await,
+            for sent in sent {
+                answers.push(match sent {
+                    Ok((key, subscribes)) => {
+                        let answer = self.response(&key).await;
+                        if let (Ok(answer), Some(request)) = (&answer, subscribes) {
+                            self.subscribed(&request, answer, &key);
+                        }
+                        answer.map_err(|error| SessionError(error.to_string()))
+                    }
                     Err(error) => Err(error),
-                };
-                answers.push(answer.map_err(|error| SessionError(error.to_string())));
+                });
             }
             answers
         })

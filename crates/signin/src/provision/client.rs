@@ -6,12 +6,14 @@
 
 use super::contacts::message::{self as contact_list, ContactDocument};
 use super::contacts::{Contact, ContactList};
-use super::presence::aggregation::{AVAILABLE, Activity, describe};
-use super::presence::batch::{self, read_presence, write_batch};
+use super::picture::ContactPresence;
+use super::presence::aggregation::{AVAILABLE, describe};
+use super::presence::batch::{self, Action, Verb, read_presence, write_batch};
 use super::presence::message::{
-    self as documents, Categories, Conflict, ExpireType, OwnPresence, Publish, read_conflicts, read_own_presence,
-    write_publish, write_roaming_list,
+    self as documents, Categories, Conflict, OwnPresence, Publish, read_conflicts, read_own_presence, write_publish,
+    write_roaming_list,
 };
+use super::publishing;
 use super::settings;
 use super::settings::location_profile::{self, Choice, ProfileUri};
 use super::settings::message as provisioning;
@@ -20,7 +22,6 @@ use crate::directory::{DialPlan, Properties};
 use crate::io::Pending;
 use crate::name::Aor;
 use crate::report::{Event, Step};
-use crate::xml::escape;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
@@ -43,6 +44,8 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// Content type and body.
     pub body: Option<(&'static str, String)>,
+    /// Call-ID of the subscription it belongs to, as the answer that began it has it; `None`: it stands alone.
+    pub within: Option<String>,
 }
 
 /// A final answer.
@@ -76,8 +79,13 @@ impl Response {
         self.headers.iter().find(|(spelling, _)| is(spelling)).map(|(_, value)| value.as_str())
     }
 
+    /// Whether it is a 2xx.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.code)
+    }
+
     /// Status, reason phrase, and what the server says about it.
-    fn in_words(&self) -> String {
+    pub fn in_words(&self) -> String {
         let said = self.header("ms-diagnostics").or_else(|| self.header("ms-diagnostics-public"));
         match said {
             Some(said) => format!("{} {} ({said})", self.code, self.reason),
@@ -120,27 +128,26 @@ impl Endpoint {
 pub enum Appearance {
     /// Publish nothing: others see no difference.
     Unseen,
-    /// Publish this availability as the user's choice.
+    /// Publish that somebody is at this machine, and leave the user's choice as it is.
+    Here,
+    /// Publish this availability as the user's choice too.
     As(u32),
+}
+
+impl Appearance {
+    /// The user's choice.
+    pub fn choice(self) -> Option<u32> {
+        match self {
+            Appearance::As(availability) => Some(availability),
+            Appearance::Unseen | Appearance::Here => None,
+        }
+    }
 }
 
 impl Default for Appearance {
     fn default() -> Appearance {
         Appearance::As(AVAILABLE)
     }
-}
-
-/// Presence of one contact.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContactPresence {
-    /// Who.
-    pub aor: Aor,
-    /// Display name on the contact card.
-    pub name: Option<String>,
-    /// As in `[MS-PRES]`, for example 6500; `None` when the server told nothing.
-    pub availability: Option<u32>,
-    /// Token or words for what they are doing.
-    pub activity: Option<String>,
 }
 
 /// Everything learnt after the sign-in. What could not be learnt is absent.
@@ -154,10 +161,23 @@ pub struct Settled {
     pub contacts: Option<ContactList>,
     /// Own categories, containers, subscribers.
     pub own: Option<OwnPresence>,
-    /// Presence of the contacts, in the order of the answer.
-    pub presence: Vec<ContactPresence>,
+    /// What the contacts can be seen as, in the order of the answer.
+    pub people: Vec<Categories>,
     /// The first publication was taken.
     pub published: bool,
+    /// The subscriptions that go on.
+    pub subscriptions: Subscriptions,
+}
+
+/// Call-IDs of the subscriptions that go on after step 5.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Subscriptions {
+    /// To the contact list.
+    pub contacts: Option<String>,
+    /// To one's own presence.
+    pub own: Option<String>,
+    /// To the presence of the contacts.
+    pub presence: Option<String>,
 }
 
 /// Groups asked for. `[MS-SIPREGE]` §2.2.2.4; without the grammars, which only the desktop client can use.
@@ -179,7 +199,7 @@ pub const WANTED_GROUPS: &[&str] = &[
 const ALWAYS_GIVEN: &[&str] = &["ServerConfiguration", "meetingPolicy", "ucPolicy", "endpointConfiguration"];
 
 /// Categories of contacts asked for.
-const WANTED_CATEGORIES: &[&str] = &["calendarData", "contactCard", "note", "state"];
+pub(crate) const WANTED_CATEGORIES: &[&str] = &["calendarData", "contactCard", "note", "state"];
 
 /// How many contacts get a line of their own in the evidence.
 const CONTACTS_SHOWN: usize = 20;
@@ -203,16 +223,16 @@ pub async fn settle(
     let mut second = Round::default();
     second.add(Some(dial_plan_request(me)), Question::DialPlan);
     second.add(presence_request(me, &settled, &teller), Question::Presence);
-    let publication = publication(me, appearance, &settled);
+    let publication = match (appearance, &settled.own) {
+        // Without one's own presence there are no versions to publish on.
+        (Appearance::Unseen, _) | (_, None) => None,
+        (appearance, Some(own)) => Some(publishing::first(me, appearance.choice(), own)),
+    };
     second.add(publication.as_ref().map(|operations| publish_request(me, operations)), Question::Publication);
     second.ask(session, &teller, &mut settled).await;
 
     if let (Some(mut operations), false, false) = (publication, settled.published, second.conflicts.is_empty()) {
-        for conflict in &second.conflicts {
-            if let Some(operation) = conflict.index.checked_sub(1).and_then(|at| operations.get_mut(at)) {
-                operation.version = conflict.current;
-            }
-        }
+        publishing::renumber(&mut operations, &second.conflicts);
         let mut again = Round::default();
         again.add(Some(publish_request(me, &operations)), Question::Publication);
         again.ask(session, &teller, &mut settled).await;
@@ -289,7 +309,8 @@ impl Round {
         teller: &Teller<'_>,
         settled: &mut Settled,
     ) -> Result<(), String> {
-        let accepted = (200..300).contains(&answer.code);
+        let accepted = answer.is_success();
+        let subscription = || answer.header("Call-ID").map(str::to_owned);
         match question {
             Question::DialPlan if !accepted => {
                 teller.evidence(format!("no dial plan: {}", answer.in_words()));
@@ -322,6 +343,7 @@ impl Round {
                 ContactDocument::List(list) => {
                     teller.contacts(&list);
                     settled.contacts = Some(list);
+                    settled.subscriptions.contacts = subscription();
                 }
                 ContactDocument::Delta(_) => return Err("the answer is a change, not the list".to_owned()),
             },
@@ -329,6 +351,7 @@ impl Round {
                 let own = read_own_presence(&answer.body).map_err(|e| unreadable(&e))?;
                 teller.own_presence(&own);
                 settled.own = Some(own);
+                settled.subscriptions.own = subscription();
             }
             Question::DialPlan => {
                 let plan = location_profile::read(&answer.body).map_err(|e| unreadable(&e))?;
@@ -345,8 +368,9 @@ impl Round {
                     let at = entry.pool_fqdn.as_deref().unwrap_or("their own server");
                     teller.remark(format!("presence of {} has to be asked of {at}", entry.aor));
                 }
-                settled.presence = document.users.iter().map(contact_presence).collect();
-                teller.presence(&settled.presence);
+                settled.people = document.users;
+                settled.subscriptions.presence = subscription();
+                teller.presence(&settled.presence());
             }
             Question::Publication => {}
         }
@@ -368,6 +392,7 @@ fn subscribe(me: &Endpoint, package: Package, accept: &str) -> Request {
             ("Supported", "ms-piggyback-first-notify".to_owned()),
         ],
         body: None,
+        within: None,
     }
 }
 
@@ -378,11 +403,13 @@ fn settings_request(me: &Endpoint) -> Request {
     request
 }
 
-fn contacts_request(me: &Endpoint) -> Request {
+/// The whole contact list, and every change of it from now on.
+pub(crate) fn contacts_request(me: &Endpoint) -> Request {
     subscribe(me, Package::Contacts, contact_list::CONTENT_TYPE)
 }
 
-fn own_presence_request(me: &Endpoint) -> Request {
+/// All of one's own presence, and every change of it from now on.
+pub(crate) fn own_presence_request(me: &Endpoint) -> Request {
     let mut request = subscribe(me, Package::OwnPresence, documents::OWN_PRESENCE);
     request.body = Some((documents::OWN_PRESENCE, write_roaming_list().to_owned()));
     request
@@ -391,7 +418,7 @@ fn own_presence_request(me: &Endpoint) -> Request {
 fn dial_plan_request(me: &Endpoint) -> Request {
     let uri = ProfileUri { aor: me.aor.clone(), choice: Choice::Assigned };
     let headers = vec![("Accept", location_profile::CONTENT_TYPE.to_owned())];
-    Request { method: "SERVICE", uri: uri.to_string(), headers, body: None }
+    Request { method: "SERVICE", uri: uri.to_string(), headers, body: None, within: None }
 }
 
 fn presence_request(me: &Endpoint, settled: &Settled, teller: &Teller<'_>) -> Option<Request> {
@@ -404,94 +431,28 @@ fn presence_request(me: &Endpoint, settled: &Settled, teller: &Teller<'_>) -> Op
         teller.remark("presence of contacts: the server takes no batched subscription, so it was not asked".to_owned());
         return None;
     }
+    Some(batch_request(me, &Action::with(Verb::Subscribe, watched, WANTED_CATEGORIES)))
+}
+
+/// To be told of users from now on, besides those told of already; or no more.
+pub(crate) fn batch_request(me: &Endpoint, action: &Action) -> Request {
     let accept = "application/rlmi+xml, multipart/related, application/msrtc-event-categories+xml";
     let mut request = subscribe(me, Package::Presence, accept);
     request.headers.push(("Require", "adhoclist, categoryList".to_owned()));
     request.headers.push(("Supported", "eventlist".to_owned()));
-    request.body = Some((batch::REQUEST, write_batch(&me.aor, watched, WANTED_CATEGORIES)));
-    Some(request)
+    request.body = Some((batch::REQUEST, write_batch(&me.aor, action)));
+    request
 }
 
-fn publish_request(me: &Endpoint, operations: &[Publish]) -> Request {
-    let body = Some((documents::PUBLISH, write_publish(&me.aor, operations)));
-    Request { method: "SERVICE", uri: me.aor.to_uri(), headers: Vec::new(), body }
+/// A SERVICE to oneself.
+pub(crate) fn service(me: &Endpoint, content_type: &'static str, body: String) -> Request {
+    let body = Some((content_type, body));
+    Request { method: "SERVICE", uri: me.aor.to_uri(), headers: Vec::new(), body, within: None }
 }
 
-/// The first publication: the device, that somebody is at it, and the user's choice. Nothing without one's own
-/// presence, because the versions come from there.
-fn publication(me: &Endpoint, appearance: Appearance, settled: &Settled) -> Option<Vec<Publish>> {
-    let Appearance::As(availability) = appearance else { return None };
-    let own = settled.own.as_ref()?;
-    let device = device_number(&me.epid);
-    let machine = (device >> 4) | 0x3000_0000;
-    let version = |category: &str, instance: u32, container: u16| {
-        let known = own.categories.iter().flat_map(|own| &own.categories);
-        let mut found =
-            known.filter(|c| c.name == category && c.instance == Some(instance) && c.container == Some(container));
-        found.next().and_then(|category| category.version).unwrap_or(0)
-    };
-    let one = |category: &str, instance: u32, container: u16, expire: ExpireType, xml: String| Publish {
-        category: category.to_owned(),
-        instance,
-        container,
-        version: version(category, instance, container),
-        expire,
-        value: Some(xml),
-    };
-    let mut operations = vec![one("device", device, 2, ExpireType::Endpoint, device_xml(me))];
-    for container in [2, 3] {
-        let xml = state_xml("machineState", false, AVAILABLE);
-        operations.push(one("state", machine, container, ExpireType::Endpoint, xml));
-    }
-    for container in [2, 3] {
-        let xml = state_xml("userState", true, availability);
-        operations.push(one("state", USER_STATE, container, ExpireType::Static, xml));
-    }
-    Some(operations)
-}
-
-/// Instance of the state the user chose. `[MS-PRES]` §2.2.2.
-const USER_STATE: u32 = 0x2000_0000;
-
-/// The number an endpoint's publications are known by: its epid's first eight hexadecimal digits, or, of another kind
-/// of epid, a number that is as good.
-fn device_number(epid: &str) -> u32 {
-    let digits = epid.get(..8).unwrap_or(epid);
-    u32::from_str_radix(digits, 16)
-        .unwrap_or_else(|_| epid.bytes().fold(0x811c_9dc5, |hash, b| (hash ^ u32::from(b)).wrapping_mul(0x0100_0193)))
-}
-
-fn device_xml(me: &Endpoint) -> String {
-    format!(
-        "<device xmlns=\"http://schemas.microsoft.com/2006/09/sip/device\" endpointId=\"{}\">\
-         <capabilities preferred=\"false\" uri=\"{}\"><text capture=\"true\" render=\"true\" publish=\"false\"/>\
-         </capabilities><timezone>00:00:00+00:00</timezone><machineName>{}</machineName></device>",
-        escape(&me.instance),
-        escape(&me.aor.to_uri()),
-        escape(&me.machine)
-    )
-}
-
-fn state_xml(kind: &str, manual: bool, availability: u32) -> String {
-    format!(
-        "<state xmlns=\"http://schemas.microsoft.com/2006/09/sip/state\" manual=\"{manual}\" \
-         xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"{kind}\">\
-         <availability>{availability}</availability><endpointLocation/></state>"
-    )
-}
-
-fn contact_presence(categories: &Categories) -> ContactPresence {
-    let state = categories.state();
-    let in_words = |activity: &Activity| match activity.custom.first() {
-        Some((_, text)) if activity.token.is_empty() => text.clone(),
-        _ => activity.token.clone(),
-    };
-    ContactPresence {
-        aor: categories.aor.clone(),
-        name: categories.display_name().map(str::to_owned),
-        availability: categories.availability(),
-        activity: state.as_ref().and_then(|s| s.activities.first()).map(in_words).filter(|text| !text.is_empty()),
-    }
+/// A publication.
+pub(crate) fn publish_request(me: &Endpoint, operations: &[Publish]) -> Request {
+    service(me, documents::PUBLISH, write_publish(&me.aor, operations))
 }
 
 /// Says what was learnt, in words with names and figures.
@@ -553,6 +514,11 @@ impl Teller<'_> {
 }
 
 impl Settled {
+    /// Presence of the contacts, in the order of the answer.
+    pub fn presence(&self) -> Vec<ContactPresence> {
+        self.people.iter().map(ContactPresence::of).collect()
+    }
+
     /// The `settings` value of the report.
     pub fn json(&self) -> Json {
         let contact = |contact: &Contact| json!({ "address": contact.aor.as_str(), "name": contact.name, "groups": contact.groups });
@@ -574,7 +540,7 @@ impl Settled {
                 "groups": list.groups.iter().map(|g| json!({ "id": g.id, "name": g.name })).collect::<Vec<_>>(),
                 "list": list.contacts.iter().map(contact).collect::<Vec<_>>(),
             })),
-            "presence": self.presence.iter().map(presence).collect::<Vec<_>>(),
+            "presence": self.presence().iter().map(presence).collect::<Vec<_>>(),
             "containers": self.own.as_ref().map(|own| own.containers.iter().map(|container| json!({
                 "id": container.id, "version": container.version, "members": container.members.len(),
             })).collect::<Vec<_>>()),

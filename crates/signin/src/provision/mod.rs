@@ -23,12 +23,16 @@
 //! | [`fragment`] | XML of clients, cut out to be kept and shown to others |
 //! | [`server`] | which request goes where |
 //! | [`client`] | the order of requests after sign-in |
+//! | [`picture`] | what a client knows, kept true by notifications |
+//! | `publishing` | what a client publishes |
 
 pub mod client;
 pub mod contacts;
 pub mod fragment;
 mod live;
+pub mod picture;
 pub mod presence;
+pub(crate) mod publishing;
 mod request;
 pub mod server;
 pub mod settings;

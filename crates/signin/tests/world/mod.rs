@@ -17,7 +17,7 @@ use signin::io::{
 };
 use signin::journal::{Journal, ServerEvent};
 use signin::name::{AccountName, Aor};
-use signin::provision::contacts::{ContactChange, ContactList};
+use signin::provision::contacts::{ContactChange, ContactList, Edit, Group};
 use signin::provision::presence::kept::{Keep, KeptPresence};
 use signin::provision::server::{Limits as ProvisionLimits, Live, Provision};
 use signin::register::server::{Here, Role};
@@ -69,6 +69,9 @@ struct State {
     servers: BTreeMap<IpAddr, Arc<FrontEnd>>,
     conns: BTreeMap<ConnId, Conn>,
     users: BTreeMap<Aor, Arc<User>>,
+    lists: BTreeMap<Aor, ContactList>,
+    /// Passwords that are not made of the name any more.
+    passwords: BTreeMap<String, String>,
     transcript: Vec<String>,
     journal: Vec<String>,
     certificate: Vec<u8>,
@@ -216,6 +219,31 @@ impl World {
     /// From now on nobody listens there; the other servers do not know.
     pub(crate) fn kill(&self, host: &str) {
         self.state().dead.push(format!("{host}.contoso.test"));
+    }
+
+    /// Somebody listens there again.
+    pub(crate) fn revive(&self, host: &str) {
+        self.state().dead.retain(|dead| *dead != format!("{host}.contoso.test"));
+    }
+
+    /// Every connection to a server breaks.
+    pub(crate) fn cut_off(&self, host: &str) {
+        let conns: Vec<ConnId> = {
+            let state = self.state();
+            let fqdn = format!("{host}.contoso.test");
+            state.conns.iter().filter(|(_, conn)| conn.server.fqdn() == fqdn).map(|(id, _)| *id).collect()
+        };
+        conns.into_iter().for_each(|conn| self.hang_up(conn));
+    }
+
+    /// Somebody has another password now.
+    pub(crate) fn change_password(&self, name: &str) {
+        self.state().passwords.insert(name.to_owned(), "another one".to_owned());
+    }
+
+    /// Wakes somebody when it is so late.
+    pub(crate) fn wake_at(&self, at: Duration, waker: &Waker) {
+        self.state().timers.push((at, waker.clone()));
     }
 
     /// What the transcript calls the client of that connection from now on.
@@ -539,12 +567,23 @@ impl Directory for People {
         Box::pin(ready(Ok(self.0.state().users.get(&aor(&account.user)).cloned())))
     }
 
-    fn contacts(&self, _: &Aor) -> Pending<'_, Result<ContactList, DirectoryError>> {
-        Box::pin(ready(Ok(ContactList::empty())))
+    fn contacts(&self, aor: &Aor) -> Pending<'_, Result<ContactList, DirectoryError>> {
+        let list = self.0.state().lists.get(aor).cloned();
+        Box::pin(ready(Ok(list.unwrap_or_else(ContactList::empty))))
     }
 
-    fn change_contacts(&self, _: &Aor, _: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>> {
-        Box::pin(ready(Err(ChangeError::Invalid("lists do not change here".to_owned()))))
+    fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>> {
+        let mut state = self.0.state();
+        let list = state.lists.entry(aor.clone()).or_insert_with(ContactList::empty);
+        let changed = match change.delta_num {
+            Some(number) if number != list.delta_num => Err(ChangeError::WrongDelta { current: list.delta_num }),
+            _ => {
+                edit(list, change.edit);
+                list.delta_num += 1;
+                Ok(list.clone())
+            }
+        };
+        Box::pin(ready(changed))
     }
 
     fn presence(&self, _: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
@@ -564,10 +603,30 @@ impl Directory for People {
     }
 }
 
+fn edit(list: &mut ContactList, edit: Edit) {
+    match edit {
+        Edit::SetContact(contact) => {
+            list.contacts.retain(|known| known.aor != contact.aor);
+            list.contacts.push(contact);
+        }
+        Edit::DeleteContact(aor) => list.contacts.retain(|known| known.aor != aor),
+        Edit::AddGroup { name, external_uri } => {
+            let id = list.groups.iter().map(|group| group.id).max().unwrap_or(0) + 1;
+            list.groups.push(Group { id, name, external_uri });
+        }
+        Edit::ModifyGroup(group) => {
+            list.groups.retain(|known| known.id != group.id);
+            list.groups.push(group);
+        }
+        Edit::DeleteGroup(id) => list.groups.retain(|known| known.id != id),
+    }
+}
+
 impl NtlmVerifier for People {
     fn verify(&self, question: NtlmQuestion) -> Pending<'_, Result<NtlmProof, Refusal>> {
         let AccountName { domain, user } = &question.account;
-        let proof = NtHash::of_password(&password(user))
+        let changed = self.0.state().passwords.get(user).cloned();
+        let proof = NtHash::of_password(&changed.unwrap_or_else(|| password(user)))
             .session_base_key(user, domain, &question.server_challenge, &question.nt_response)
             .map(|session_base_key| NtlmProof { account: question.account.clone(), session_base_key });
         Box::pin(ready(proof.map_err(|_| Refusal::Credentials { why: "wrong password".to_owned() })))

@@ -4,7 +4,7 @@ use super::{aor, block_on};
 use signin::directory::Directory;
 use signin::io::Now;
 use signin::name::Aor;
-use signin::provision::presence::batch::{read_presence, write_batch};
+use signin::provision::presence::batch::{Action, Verb, read_presence, write_batch};
 use signin::provision::presence::message::{OwnPresence, read_own_presence, write_roaming_list};
 use signin::provision::server::{Caller, Limits, Live, Provision};
 use signin::reply::Reply;
@@ -127,7 +127,12 @@ impl Server {
         let head = "Event: presence\r\nSupported: ms-piggyback-first-notify\r\nRequire: adhoclist, categoryList\r\n\
             Content-Type: application/msrtc-adrl-categorylist+xml\r\n";
         let categories = ["calendarData", "contactCard", "note", "services", "state"];
-        let reply = self.request(who, "SUBSCRIBE", head, &write_batch(&who.aor, whom, &categories));
+        let reply = self.request(
+            who,
+            "SUBSCRIBE",
+            head,
+            &write_batch(&who.aor, &Action::with(Verb::Subscribe, whom, &categories)),
+        );
         let (content_type, body) = reply.body.expect("a document");
         (read_presence(&content_type, &body).expect("presence").users.len(), body.len())
     }

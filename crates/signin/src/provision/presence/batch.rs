@@ -66,18 +66,36 @@ pub fn read_batch(bytes: &[u8]) -> Result<Vec<Action>, PresenceError> {
     if actions.is_empty() { Err(PresenceError::Missing("action")) } else { Ok(actions) }
 }
 
-/// Writes the batch that subscribes to these users.
-pub fn write_batch<'a>(owner: &Aor, users: impl IntoIterator<Item = &'a Aor>, categories: &[&str]) -> String {
+impl Action {
+    /// This, with these users, who were known before.
+    pub fn with<'a>(verb: Verb, users: impl IntoIterator<Item = &'a Aor>, categories: &[&str]) -> Action {
+        let resource = |aor: &Aor| Resource { aor: aor.clone(), just_added: false };
+        let categories = categories.iter().map(|name| (*name).to_owned()).collect();
+        Action { verb, resources: users.into_iter().map(resource).collect(), categories }
+    }
+}
+
+/// Writes a batch of one action.
+pub fn write_batch(owner: &Aor, action: &Action) -> String {
+    let name = match action.verb {
+        Verb::Subscribe => "subscribe",
+        Verb::Unsubscribe => "unsubscribe",
+    };
     let mut xml = format!(
         "<batchSub xmlns=\"http://schemas.microsoft.com/2006/01/sip/batch-subscribe\" uri=\"{}\" name=\"\">\
-         <action name=\"subscribe\" id=\"1\"><adhocList>",
+         <action name=\"{name}\" id=\"1\"><adhocList>",
         escape(&owner.to_uri())
     );
-    for user in users {
-        let _ = write!(xml, "<resource uri=\"{}\"/>", escape(&user.to_uri()));
+    for Resource { aor, just_added } in &action.resources {
+        let uri = aor.to_uri();
+        let uri = escape(&uri);
+        let _ = match just_added {
+            true => write!(xml, "<resource uri=\"{uri}\"><context/></resource>"),
+            false => write!(xml, "<resource uri=\"{uri}\"/>"),
+        };
     }
     xml.push_str("</adhocList><categoryList xmlns=\"http://schemas.microsoft.com/2006/09/sip/categorylist\">");
-    for category in categories {
+    for category in &action.categories {
         let _ = write!(xml, "<category name=\"{}\"/>", escape(category));
     }
     xml.push_str("</categoryList></action></batchSub>");

@@ -436,6 +436,15 @@ pub fn read_set_subscriber(bytes: &[u8]) -> Result<Aor, PresenceError> {
     aor.ok_or(PresenceError::Missing("subscriber/@user"))
 }
 
+/// Writes the acknowledgement of a subscriber.
+pub fn write_set_subscriber(subscriber: &Aor) -> String {
+    format!(
+        "<setSubscribers xmlns=\"http://schemas.microsoft.com/2006/09/sip/presence-subscribers\">\
+         <subscriber user=\"{}\" acknowledged=\"true\"/></setSubscribers>",
+        escape(subscriber.as_str())
+    )
+}
+
 /// An operation whose version is not the current one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conflict {

@@ -2,7 +2,7 @@
 
 use super::super::contacts::message::SoapRequest;
 use super::super::contacts::message::{ContactDocument, read_document, read_soap, write_delta, write_list, write_soap};
-use super::super::presence::batch::{read_batch, read_parts, read_presence, write_batch, write_parts};
+use super::super::presence::batch::{Action, Verb, read_batch, read_parts, read_presence, write_batch, write_parts};
 use super::super::presence::message::{
     read_categories, read_conflicts, read_own_presence, read_publish, read_set_containers, read_set_subscriber,
 };
@@ -266,7 +266,7 @@ proptest! {
     fn a_batch_and_its_answer_survive_the_wire(
         users in proptest::collection::btree_set(address(), 1..6), owner in address(), state in text(),
     ) {
-        let actions = read_batch(write_batch(&owner, &users, &["state"]).as_bytes()).expect("our own batch");
+        let actions = read_batch(write_batch(&owner, &Action::with(Verb::Subscribe, &users, &["state"])).as_bytes()).expect("our own batch");
         prop_assert!(actions[0].resources.iter().map(|r| &r.aor).eq(users.iter()));
         let document = |aor: &Aor| format!(
             "<categories uri=\"{}\"><category name=\"{}\"/></categories>",
