@@ -31,7 +31,8 @@ async fn arrive(attempt: Attempt) -> (Session<'static>, Settled) {
 
 async fn service(session: &mut Session<'_>, content_type: &'static str, body: String) -> u16 {
     let uri = session.registration().aor.to_uri();
-    let request = Request { method: "SERVICE", uri, headers: Vec::new(), body: Some((content_type, body)) };
+    let request =
+        Request { method: "SERVICE", uri, headers: Vec::new(), body: Some((content_type, body)), within: None };
     session.exchange(vec![request]).await.remove(0).expect("an answer").code
 }
 
@@ -114,6 +115,7 @@ async fn what_lasts_is_there_when_the_servers_start_again() {
             ("Supported", "ms-piggyback-first-notify".to_owned()),
         ],
         body: None,
+        within: None,
     };
     let answer = alice.exchange(vec![poll]).await.remove(0).expect("an answer");
     assert_eq!(answer.code, 200);
