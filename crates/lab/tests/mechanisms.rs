@@ -7,7 +7,7 @@ use lab::{Lab, LabConfig};
 use mechanism::user_certificate::{
     CertificateRequest, Order, RequestLimits, UserCertificateAuthority, new_key, request,
 };
-use signin::authenticate::certificate::published::PublishedCertificates;
+use signin::authenticate::certificate::published::{Publication, PublishedCertificates};
 use signin::authenticate::client::Choice;
 use signin::authenticate::keyring::{Keyring, UserCertificate};
 use signin::authenticate::message::Scheme;
@@ -18,6 +18,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::{Attempt, Outcome};
+use uuid::Uuid;
 
 /// Certificates in memory.
 #[derive(Debug, Default)]
@@ -143,6 +144,38 @@ async fn certificates_that_were_never_published_open_nothing() {
         pocket.save(&aor, &kept).expect("saved");
         let refused = by_certificate_alone(alice(&lab, &pocket)).run().await;
         assert_eq!(refused.id(), id, "{}", refused.sentence());
+    }
+}
+
+#[tokio::test]
+async fn certificates_past_their_time_or_of_another_user_open_nothing() {
+    let lab = lab().await;
+    let pocket = Arc::new(Pocket::default());
+    let (aor, bob): (Aor, Aor) =
+        ("alice@contoso.test".parse().expect("an address"), "bob@contoso.test".parse().expect("an address"));
+    let folder = lab.ready().ca.parent().expect("a folder").to_owned();
+    let read = |name: &str| std::fs::read(folder.join(name)).expect("the authority's file");
+    let ours = UserCertificateAuthority::new(&read("users-ca.der"), &read("users-ca.key")).expect("the authority");
+    let key = new_key(2048).expect("a key");
+    let asked = request::write("alice@contoso.test", &key).expect("a request");
+    let asked = CertificateRequest::read(&asked, &RequestLimits::default()).expect("a request");
+    let (hour, day) = (Duration::from_secs(3600), 86_400);
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs()).expect("before the end");
+    for (owner, begins, id) in [
+        (&aor, now - day, "dsk-cert-expired"),
+        (&aor, now + day, "auth-clock-skew"),
+        (&bob, now, "dsk-wrong-user-cert"),
+    ] {
+        let order = Order { address: owner.as_str(), request: &asked, serial: [9; 16], now: begins, lifetime: hour };
+        let certificate = ours.issue(&order).expect("a certificate");
+        let (device, not_after) = (Uuid::from_u128(1), begins + 3600);
+        let publication = Publication { aor: owner.clone(), device, certificate: certificate.clone(), not_after };
+        lab.store().publish(publication).await.expect("published");
+        let kept = UserCertificate { certificate, key: key.clone(), begins: 0, ends: i64::MAX };
+        pocket.save(&aor, &kept).expect("saved");
+        let refused = by_certificate_alone(alice(&lab, &pocket)).run().await;
+        assert_eq!((refused.id(), refused.report.failed_step), (id, Some(3)), "{}", refused.sentence());
+        assert!(pocket.load(&aor).is_none(), "{id}: what was refused is not tried again");
     }
 }
 

@@ -14,6 +14,7 @@
 use crate::authenticate::client::Choice;
 use crate::authenticate::keyring::Keyring;
 use crate::authenticate::message::Challenge;
+use crate::authenticate::message::Scheme;
 use crate::connect::client::{self as connect, Hop, Proxy};
 use crate::discover::AccessLocation;
 use crate::discover::client::{Ask, Cached, Candidate, Discovery};
@@ -419,7 +420,10 @@ impl SignIn {
                 Err(failure) => Err(Failed::Everywhere(Step::Redirection, failure.verdict())),
             },
             code => {
-                let verdict = RegisterFailure::refused(server, &message).verdict();
+                let mut verdict = RegisterFailure::refused(server, &message).verdict();
+                if verdict.id == "user-wrong-identity" && mechanism == Scheme::TlsDsk.as_str() {
+                    verdict = self.disown(verdict);
+                }
                 // A server in trouble does not speak for the others; a decision about the user does.
                 Err(match code {
                     Some(408 | 500..=599) => Failed::Here(Step::Authentication, verdict),
@@ -427,6 +431,15 @@ impl SignIn {
                 })
             }
         }
+    }
+
+    /// With TLS-DSK the identity is the certificate: one of somebody else is not shown again.
+    fn disown(&self, refused: Verdict) -> Verdict {
+        if let Some(keyring) = &self.keyring {
+            keyring.forget(&self.aor);
+        }
+        let fix = "sign in with the password: that obtains a certificate of this address".to_owned();
+        Verdict { id: "dsk-wrong-user-cert".to_owned(), fix, ..refused }
     }
 
     /// Step 5: settings, contacts, presence. What fails here is remarked; the sign-in stands.

@@ -36,6 +36,7 @@ pub mod session;
 pub mod stay;
 pub mod tickets;
 pub mod topology;
+pub mod web;
 pub mod web_ticket;
 pub mod xml;
 

@@ -1,6 +1,8 @@
 //! A world in memory: a DNS table, listeners that call web services directly, certificates of an authority of its own,
 //! and time that passes only when everybody waits.
 
+pub(crate) mod realm;
+
 use crate::connect::certificate::CertFacts;
 use crate::io::{
     ChainError, ConnId, ConnectError, Connected, DnsAnswer, HttpError, HttpRequest, HttpResponse, Io, Now, Operation,

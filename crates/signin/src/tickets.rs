@@ -31,6 +31,9 @@ const KDC_PORT: u16 = 88;
 /// Longest answer of a KDC that is read, in bytes. Tickets of users with very many groups have some 48 KiB.
 const MAX_ANSWER: usize = 128 * 1024;
 
+/// First byte of an answer: AS-REP, TGS-REP, KRB-ERROR, each by the number of its application tag. RFC 4120 §5.10.
+const ANSWERS: [u8; 3] = [0x60 | 11, 0x60 | 13, 0x60 | 30];
+
 /// Answers to one AS exchange: one asks for pre-authentication, one for another clock or key.
 const MAX_LEGS: usize = 4;
 
@@ -46,12 +49,14 @@ pub struct Limits {
     pub tcp: Duration,
     /// One answer: 5 s.
     pub answer: Duration,
+    /// All KDCs together, until one has answered a question: 15 s. The DNS may name any number of them.
+    pub kdcs: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
         let seconds = Duration::from_secs;
-        Limits { dns: seconds(3), tcp: seconds(3), answer: seconds(5) }
+        Limits { dns: seconds(3), tcp: seconds(3), answer: seconds(5), kdcs: seconds(15) }
     }
 }
 
@@ -322,9 +327,10 @@ impl Tickets {
     /// One request to the first KDC that answers.
     async fn exchange(&self, io: &dyn Io, realm: &str, request: &[u8]) -> Result<Vec<u8>, TicketFailure> {
         let mut tried = Vec::new();
+        let deadline = io.now().since_start + self.source.limits.kdcs;
         let known = self.state().kdc;
         if let Some(address) = known {
-            match self.ask(io, address, request).await {
+            match self.ask(io, address, request, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(why) => tried.push(format!("{address} {why}")),
             }
@@ -332,7 +338,11 @@ impl Tickets {
         for kdc in self.kdcs(io, realm).await? {
             for address in self.addresses(io, &kdc.host).await {
                 let address = SocketAddr::new(address, kdc.port);
-                match self.ask(io, address, request).await {
+                if io.now().since_start >= deadline {
+                    tried.push("no time was left for others".to_owned());
+                    return Err(TicketFailure::Unreachable { realm: realm.to_owned(), tried: tried.join("; ") });
+                }
+                match self.ask(io, address, request, deadline).await {
                     Ok(answer) => {
                         self.state().kdc = Some(address);
                         return Ok(answer);
@@ -374,20 +384,32 @@ impl Tickets {
         }
     }
 
-    async fn ask(&self, io: &dyn Io, address: SocketAddr, request: &[u8]) -> Result<Vec<u8>, String> {
-        let opened = io.connect(Target::Direct(address), self.source.limits.tcp).await;
+    async fn ask(
+        &self,
+        io: &dyn Io,
+        address: SocketAddr,
+        request: &[u8],
+        deadline: Duration,
+    ) -> Result<Vec<u8>, String> {
+        let left = || deadline.saturating_sub(io.now().since_start);
+        let opened = io.connect(Target::Direct(address), self.source.limits.tcp.min(left())).await;
         let conn = opened.map_err(|error| error.to_string())?.conn;
-        let answer = self.converse(io, conn, request).await;
+        let deadline = io.now().since_start + self.source.limits.answer.min(left());
+        let answer = self.converse(io, conn, request, deadline).await;
         io.close(conn).await;
-        answer
+        match answer {
+            Ok(answer) if !answer.first().is_some_and(|first| ANSWERS.contains(first)) => {
+                Err("answers with something that is not Kerberos".to_owned())
+            }
+            answer => answer,
+        }
     }
 
     /// A message over TCP has its length before it, 4 bytes, big-endian. RFC 4120 §7.2.2.
-    async fn converse(&self, io: &dyn Io, conn: ConnId, request: &[u8]) -> Result<Vec<u8>, String> {
+    async fn converse(&self, io: &dyn Io, conn: ConnId, request: &[u8], deadline: Duration) -> Result<Vec<u8>, String> {
         let words = |error: StreamError| error.to_string();
         let length = u32::try_from(request.len()).map_err(|_| "the request is too long".to_owned())?;
         io.send(conn, [&length.to_be_bytes(), request].concat()).await.map_err(words)?;
-        let deadline = io.now().since_start + self.source.limits.answer;
         let mut answer = Vec::new();
         loop {
             if let Some((head, body)) = answer.split_first_chunk::<4>() {
@@ -424,3 +446,6 @@ fn now(io: &dyn Io) -> Now {
 fn tell(io: &dyn Io, line: String) {
     io.tell(Event::Evidence(Step::Authentication, line));
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,8 @@ pub enum Admission {
     Refused {
         /// For the server's log, never for the peer.
         why: String,
+        /// Of tickets, the finding of the failure catalogue, which the peer is told: who shows one knows all about it.
+        cause: Option<&'static str>,
         /// Too many wrong answers: close the connection after this one.
         last: bool,
     },
@@ -129,7 +131,7 @@ impl Gate {
                 let reply = proof.reply.map(|token| format!("{NEGOTIATE} {}", STANDARD.encode(token)));
                 Admission::Granted { account: proof.account, proof: reply }
             }
-            Err(refusal) => self.refused(refusal.log()),
+            Err(refusal) => self.refused_for(refusal.log(), Some(refusal.id())),
         }
     }
 
@@ -171,8 +173,12 @@ impl Gate {
     }
 
     fn refused(&mut self, why: String) -> Admission {
+        self.refused_for(why, None)
+    }
+
+    fn refused_for(&mut self, why: String, cause: Option<&'static str>) -> Admission {
         self.refusals += 1;
-        Admission::Refused { why, last: self.refusals >= MAX_REFUSALS }
+        Admission::Refused { why, cause, last: self.refusals >= MAX_REFUSALS }
     }
 }
 
@@ -180,3 +186,6 @@ impl Gate {
 fn is_negotiate(token: &[u8]) -> bool {
     token.starts_with(b"NTLMSSP\0\x01\0\0\0")
 }
+
+#[cfg(test)]
+mod tests;

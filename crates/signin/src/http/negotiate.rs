@@ -6,6 +6,8 @@ use super::{Failure, Origin, Request, Web};
 use crate::io::{HttpResponse, Io};
 use crate::log_on::LogOn;
 use crate::report::{Event, Step};
+use crate::web_ticket::DIAGNOSTICS_HEADER;
+use crate::web_ticket::message::Diagnostics;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mechanism::kerberos::ApOptions;
@@ -32,5 +34,11 @@ pub(super) async fn fetch(
     };
     let request = request.clone().with("Authorization", format!("Negotiate {}", STANDARD.encode(token)));
     let answer = web.fetch(io, &request).await?;
-    Ok((answer.status != 401).then_some(answer))
+    if answer.status != 401 {
+        return Ok(Some(answer));
+    }
+    let cause = answer.header(DIAGNOSTICS_HEADER).and_then(|value| Diagnostics::of_header(value).cause);
+    let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+    io.tell(Event::Remark(Step::Authentication, format!("{origin} does not take the ticket for {service}{cause}")));
+    Ok(None)
 }

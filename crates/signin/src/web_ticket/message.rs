@@ -365,6 +365,8 @@ pub mod error_id {
     pub const BAD_REQUEST: u32 = 28906;
     /// Own: the certification request is not accepted.
     pub const BAD_CERTIFICATION_REQUEST: u32 = 28907;
+    /// Own: the Kerberos ticket is not accepted; the cause is told.
+    pub const KERBEROS_REFUSED: u32 = 28908;
 }
 
 /// What a web service says is wrong, in its header or in a SOAP fault. `[MS-OCER]` §7.22 lists the ids.
@@ -378,6 +380,8 @@ pub struct Diagnostics {
     pub source: Option<String>,
     /// SOAP fault code, for example `wsse:InvalidSecurityToken`.
     pub fault: Option<String>,
+    /// Own: the finding of the failure catalogue, for refusals that may tell it.
+    pub cause: Option<String>,
 }
 
 impl Diagnostics {
@@ -388,6 +392,7 @@ impl Diagnostics {
             reason: reason.to_owned(),
             source: Some(source.to_owned()),
             fault: Some(format!("wsse:{fault}")),
+            cause: None,
         }
     }
 
@@ -399,6 +404,7 @@ impl Diagnostics {
             ("source", self.source.as_deref()),
             ("reason", Some(self.reason.as_str())),
             ("faultcode", self.fault.as_deref()),
+            ("cause", self.cause.as_deref()),
         ] {
             if let Some(text) = text {
                 let _ = write!(value, ";{name}=\"{}\"", quoted(text));
@@ -430,6 +436,7 @@ impl Diagnostics {
                 "reason" => diagnostics.reason = text,
                 "source" => diagnostics.source = Some(text),
                 "faultcode" => diagnostics.fault = Some(text),
+                "cause" => diagnostics.cause = Some(text),
                 _ => {}
             }
         }
@@ -467,6 +474,7 @@ impl Diagnostics {
             reason: text("Reason").or_else(|| text("faultstring")).unwrap_or_default(),
             source: None,
             fault: text("faultcode"),
+            cause: None,
         })
     }
 }

@@ -6,7 +6,7 @@
 use super::authority::{Grant, TicketAuthority};
 use super::message::{
     CONTENT_TYPE, Diagnostics, Lifetime, Metadata, Port, Proof, SAML_TOKEN, SYMMETRIC_KEY, TokenRequest, TokenResponse,
-    WIN_NEGOTIATE,
+    WIN_NEGOTIATE, error_id,
 };
 use super::proof_key::ProofKey;
 use super::{DIAGNOSTICS_HEADER, SERVICE_PATH};
@@ -86,8 +86,11 @@ impl TicketService {
         let (account, proof) = match gate.admit(header(request, "authorization"), &*self.surroundings).await {
             Admission::Granted { account, proof } => (account, proof),
             Admission::Challenge(challenges) => return unauthorized(challenges),
-            Admission::Refused { last, .. } => {
-                return HttpResponse { reusable: !last, ..unauthorized(gate.challenges()) };
+            Admission::Refused { last, cause, .. } => {
+                let mut response = HttpResponse { reusable: !last, ..unauthorized(gate.challenges()) };
+                let told = cause.map(|cause| (DIAGNOSTICS_HEADER.to_owned(), self.ticket_refused(cause).header()));
+                response.headers.extend(told);
+                return response;
             }
             Admission::Unavailable(_) => return self.diagnosed(503, Refusal::Unavailable),
         };
@@ -155,6 +158,14 @@ impl TicketService {
         if user.enabled && user.sip_enabled { Ok(user) } else { Err(Refusal::NotEnabled) }
     }
 
+    /// What is told of a Kerberos ticket that is not accepted. Of passwords nothing is told.
+    fn ticket_refused(&self, cause: &str) -> Diagnostics {
+        let reason = "The Kerberos ticket is not accepted.";
+        let diagnostics =
+            Diagnostics::new(error_id::KERBEROS_REFUSED, reason, &self.settings.fqdn, "FailedAuthentication");
+        Diagnostics { cause: Some(cause.to_owned()), ..diagnostics }
+    }
+
     fn diagnosed(&self, status: u16, refusal: Refusal) -> HttpResponse {
         refuse(status, &refusal.diagnostics(&self.settings.fqdn))
     }
@@ -182,18 +193,21 @@ impl Refusal {
         }
     }
 
-    /// Only the ids 28000 and 28020 are published for these cases; a faulty request has none.
     fn diagnostics(&self, source: &str) -> Diagnostics {
         let source = Some(source.to_owned());
         let (id, reason, fault) = match self {
-            Refusal::Request(why) => (None, why.as_str(), "s:Client"),
-            Refusal::NotOwner => {
-                (Some(28020), "The SIP URI does not belong to the account that logged on.", "wsse:FailedCheck")
+            Refusal::Request(why) => (Some(error_id::BAD_REQUEST), why.as_str(), "s:Client"),
+            Refusal::NotOwner => (
+                Some(error_id::NOT_OWNER),
+                "The SIP URI does not belong to the account that logged on.",
+                "wsse:FailedCheck",
+            ),
+            Refusal::NotEnabled => {
+                (Some(error_id::NOT_SIP_ENABLED), "The user is not enabled for SIP.", "wsse:FailedAuthentication")
             }
-            Refusal::NotEnabled => (Some(28000), "The user is not enabled for SIP.", "wsse:FailedAuthentication"),
             Refusal::Unavailable => (None, "The directory does not answer at the moment.", "s:Server"),
         };
-        Diagnostics { id, reason: reason.to_owned(), source, fault: Some(fault.to_owned()) }
+        Diagnostics { id, reason: reason.to_owned(), source, fault: Some(fault.to_owned()), cause: None }
     }
 }
 

@@ -4,10 +4,11 @@
 #![allow(dead_code)] // each test program uses its own part
 
 use crate::world::{World, aor, password};
+use mechanism::kerberos;
 use mechanism::ntlm::Entropy;
-use signin::authenticate::association::Association;
+use signin::authenticate::association::{Association, MessageKeys};
 use signin::authenticate::client::{Choice, challenges, first_leg, last_leg};
-use signin::authenticate::message::Challenge;
+use signin::authenticate::message::{Challenge, Scheme, Version};
 use signin::client::SignIn;
 use signin::connect::client::Limits as ConnectLimits;
 use signin::discover::AccessLocation;
@@ -123,6 +124,25 @@ impl Phone {
     /// Authenticates with three REGISTERs; gives the last status.
     pub(crate) fn register(&mut self) -> u16 {
         self.authenticate(|phone| phone.register_draft(None))
+    }
+
+    /// Authenticates with this token of Kerberos, and signs with these keys; gives the last answer.
+    pub(crate) fn show_ticket(&mut self, token: Vec<u8>, keys: kerberos::MessageKeys) -> (u16, String) {
+        let first = self.register_draft(None);
+        let (_, text) = self.exchange(first);
+        let offered = challenges(&Message::parse(text.as_bytes()).expect("a message"));
+        let offer = offered.into_iter().find(|offer| offer.scheme == Scheme::Kerberos).expect("offered");
+        let keys = MessageKeys::Kerberos(Box::new(keys));
+        let mut association = Association::new(None, offer.scheme, Version::V4, offer.realm, offer.target_name, keys);
+        let mut last = self.register_draft(None);
+        association.sign_as_client(&mut last, 0x0a0b_0c0d, Some(token)).expect("signable");
+        let (code, text) = self.exchange(last);
+        if code != 401 {
+            let message = Message::parse(text.as_bytes()).expect("a message");
+            association.check_server(&message).expect("the server's signature is right");
+            self.association = Some(association);
+        }
+        (code, text)
     }
 
     /// A signed REGISTER.

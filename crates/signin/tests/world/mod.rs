@@ -37,7 +37,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 /// When every world begins: 2026-01-01.
-const EPOCH: i64 = 1_767_225_600;
+pub(crate) const EPOCH: i64 = 1_767_225_600;
 
 /// Everybody's password is made of the name.
 pub(crate) fn password(name: &str) -> String {
@@ -99,6 +99,8 @@ pub(crate) struct Plan {
     pub(crate) topology: Topology,
     pub(crate) settings: Settings,
     pub(crate) change: fn(&mut AuthSettings),
+    /// What it offers before NTLM.
+    pub(crate) offers: Vec<Offer>,
 }
 
 impl Plan {
@@ -109,7 +111,7 @@ impl Plan {
 
     pub(crate) fn director(host: &'static str) -> Plan {
         let topology = topology(&[("pool1", &["fe01"]), ("pool2", &["fe03"])]);
-        Plan { host, role: Role::Director, topology, settings: Settings::default(), change: |_| {} }
+        Plan { host, role: Role::Director, topology, settings: Settings::default(), change: |_| {}, offers: Vec::new() }
     }
 }
 
@@ -197,7 +199,7 @@ impl World {
             neighbours: neighbours.clone(),
             journal: Arc::new(Book(Arc::downgrade(&self.0))),
         };
-        let offers = vec![Offer::Ntlm(Arc::new(People(self.clone())))];
+        let offers = plan.offers.into_iter().chain([Offer::Ntlm(Arc::new(People(self.clone())))]).collect();
         let mut authentication = AuthSettings::new(&fqdn, "contoso.test", offers);
         (plan.change)(&mut authentication);
         let server = Arc::new(FrontEnd::new(here, plan.settings, authentication, Arc::new(provision), foundations));
@@ -564,7 +566,7 @@ impl Directory for People {
     }
 
     fn user_of_account(&self, account: &AccountName) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>> {
-        Box::pin(ready(Ok(self.0.state().users.get(&aor(&account.user)).cloned())))
+        Box::pin(ready(Ok(self.0.state().users.get(&aor(account.user.split('@').next().unwrap_or_default())).cloned())))
     }
 
     fn contacts(&self, aor: &Aor) -> Pending<'_, Result<ContactList, DirectoryError>> {

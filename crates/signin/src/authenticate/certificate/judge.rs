@@ -66,3 +66,6 @@ impl CertificateVerifier for Judge {
         Box::pin(async move { self.judge(&certificate).await })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -333,7 +333,7 @@ impl Refusal {
             Refusal::Unavailable => (None, "s:Server", "The directory does not answer at the moment.".to_owned()),
             Refusal::Failed(why) => (None, "s:Server", format!("The certificate could not be issued: {why}.")),
         };
-        Diagnostics { id, reason, source: Some(source.to_owned()), fault: Some(fault.to_owned()) }
+        Diagnostics { id, reason, source: Some(source.to_owned()), fault: Some(fault.to_owned()), cause: None }
     }
 }
 

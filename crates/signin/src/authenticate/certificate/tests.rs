@@ -7,11 +7,11 @@ use super::published::{Publication, Published, PublishedCertificates};
 use super::server::Certification;
 use crate::directory::DirectoryError;
 use crate::discover::AccessLocation::Internal;
-use crate::discover::server::{Backing, WebServices};
 use crate::discover::tests::deployment::{self, site};
 use crate::io::Pending;
 use crate::name::Aor;
 use crate::testing::{EPOCH, World};
+use crate::web::{Backing, WebServices};
 use mechanism::user_certificate::{Fingerprint, UserCertificateAuthority, new_key};
 use std::future::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,9 +24,9 @@ const WEB: &str = "pool1.contoso.test";
 
 /// Keys are made once: each takes a while.
 static AUTHORITY_KEY: LazyLock<Zeroizing<Vec<u8>>> = LazyLock::new(|| new_key(2048).expect("a key"));
-static KEY: LazyLock<Zeroizing<Vec<u8>>> = LazyLock::new(|| new_key(2048).expect("a key"));
+pub(super) static KEY: LazyLock<Zeroizing<Vec<u8>>> = LazyLock::new(|| new_key(2048).expect("a key"));
 
-fn authority() -> Arc<UserCertificateAuthority> {
+pub(super) fn authority() -> Arc<UserCertificateAuthority> {
     let lifetime = Duration::from_secs(3650 * 86_400);
     let certificate = UserCertificateAuthority::certify(&AUTHORITY_KEY, [3; 16], EPOCH, lifetime).expect("DER");
     Arc::new(UserCertificateAuthority::new(&certificate, &AUTHORITY_KEY).expect("an authority"))

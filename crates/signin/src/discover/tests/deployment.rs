@@ -3,7 +3,7 @@
 use crate::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
 use crate::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
 use crate::discover::AccessLocation;
-use crate::discover::server::{Backing, Site, WebServices};
+use crate::discover::server::Site;
 use crate::io::Pending;
 use crate::log_on::LogOn;
 use crate::name::{AccountName, Aor};
@@ -12,6 +12,7 @@ use crate::provision::presence::kept::{Keep, KeptPresence};
 use crate::secret::Password;
 use crate::testing::World;
 use crate::topology::{HostPort, Pool, Topology};
+use crate::web::{Backing, WebServices};
 use crate::web_ticket::authority::TicketAuthority;
 use mechanism::ntlm::NtHash;
 use std::collections::BTreeMap;

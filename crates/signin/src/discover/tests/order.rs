@@ -152,11 +152,7 @@ fn one_of_both_schemes_is_enough_and_the_other_is_not_waited_for() {
             world.host("pool1.contoso.test", &["10.0.0.3"]);
             let backing = super::deployment::backing(&world);
             let site = super::deployment::site(Internal, true, "pool1.contoso.test");
-            world.listen_tls(
-                "10.0.0.3:443",
-                &["pool1.contoso.test"],
-                crate::discover::server::WebServices::new(site, &backing),
-            );
+            world.listen_tls("10.0.0.3:443", &["pool1.contoso.test"], crate::web::WebServices::new(site, &backing));
         }
         let mut discovery = Discovery::new(aor("alice"), Ask::default(), Some(log_on("alice", PASSWORD)));
         let first = world.run(discovery.next(&world)).expect("a candidate");

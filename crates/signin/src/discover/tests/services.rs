@@ -3,10 +3,10 @@
 use super::deployment::{PASSWORD, backing, site};
 use crate::discover::AccessLocation::{self, External, Internal};
 use crate::discover::document::{ACCEPT_XML, Body, Document, Form, Token};
-use crate::discover::server::WebServices;
 use crate::io::{HttpRequest, HttpResponse};
 use crate::service::{HttpConversation, HttpService};
 use crate::testing::{EPOCH, World};
+use crate::web::WebServices;
 use crate::web_ticket::message::{Diagnostics, Metadata, TokenResponse};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -235,20 +235,20 @@ fn claims_and_requests_that_are_refused() {
     let service = "https://pool1.contoso.test/Autodiscover/AutodiscoverService.svc/root/user";
     let good = open_clients_request("sip:alice@contoso.test", service);
     let table = [
-        (open_clients_request("sip:bob@contoso.test", service), 403, Some(28020)),
-        (open_clients_request("sip:nobody@contoso.test", service), 403, Some(28020)),
-        (open_clients_request("nonsense", service), 500, None),
-        (open_clients_request("sip:alice@contoso.test", "https://pool1.contoso.test:444/"), 500, None),
-        (open_clients_request("sip:alice@contoso.test", "http://pool1.contoso.test/"), 500, None),
-        (open_clients_request("sip:alice@contoso.test", "https://pool1.contoso.test.evil.example/"), 500, None),
-        (good.replace("SAMLV1.1", "SAMLV2.0"), 500, None),
-        (good.replace("200512/SymmetricKey", "200512/PublicKey"), 500, None),
-        (good.replace(&STANDARD.encode([7; 32]), &STANDARD.encode([7; 15])), 500, None),
-        (good.replace(&STANDARD.encode([7; 32]), &STANDARD.encode([7; 65])), 500, None),
-        (good.replace(&STANDARD.encode([7; 32]), "***"), 500, None),
-        ("garbage".to_owned(), 500, None),
-        ("<!DOCTYPE x [<!ENTITY a 'b'>]><x/>".to_owned(), 500, None),
-        (String::new(), 500, None),
+        (open_clients_request("sip:bob@contoso.test", service), 403, Some(28905)),
+        (open_clients_request("sip:nobody@contoso.test", service), 403, Some(28905)),
+        (open_clients_request("nonsense", service), 500, Some(28906)),
+        (open_clients_request("sip:alice@contoso.test", "https://pool1.contoso.test:444/"), 500, Some(28906)),
+        (open_clients_request("sip:alice@contoso.test", "http://pool1.contoso.test/"), 500, Some(28906)),
+        (open_clients_request("sip:alice@contoso.test", "https://pool1.contoso.test.evil.example/"), 500, Some(28906)),
+        (good.replace("SAMLV1.1", "SAMLV2.0"), 500, Some(28906)),
+        (good.replace("200512/SymmetricKey", "200512/PublicKey"), 500, Some(28906)),
+        (good.replace(&STANDARD.encode([7; 32]), &STANDARD.encode([7; 15])), 500, Some(28906)),
+        (good.replace(&STANDARD.encode([7; 32]), &STANDARD.encode([7; 65])), 500, Some(28906)),
+        (good.replace(&STANDARD.encode([7; 32]), "***"), 500, Some(28906)),
+        ("garbage".to_owned(), 500, Some(28906)),
+        ("<!DOCTYPE x [<!ENTITY a 'b'>]><x/>".to_owned(), 500, Some(28906)),
+        (String::new(), 500, Some(28906)),
     ];
     for (body, status, id) in table {
         let (world, mut conversation) = conversation(Internal, true, "pool1.contoso.test");
@@ -305,5 +305,5 @@ fn a_ticket_is_for_one_site() {
     let (world, mut pool2) = conversation(Internal, true, "pool2.contoso.test");
     let response = world.run(pool2.answer(ask));
     let told = Diagnostics::of_header(response.header("x-ms-diagnostics").expect("diagnostics"));
-    assert_eq!((response.status, told.id), (401, Some(28032)));
+    assert_eq!((response.status, told.id), (401, Some(28901)));
 }

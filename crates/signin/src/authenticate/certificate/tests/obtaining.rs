@@ -162,8 +162,7 @@ fn services_that_cannot_be_reached() {
         Deployment::new().altered(|path, response| if is_port(path) { says(NO_ANSWER, &[], "") } else { response });
     assert_eq!(verdict(silent.obtain()).0, "cp-unreachable");
     let without = Deployment::new();
-    let without =
-        Deployment { backing: crate::discover::server::Backing { certification: None, ..without.backing }, ..without };
+    let without = Deployment { backing: crate::web::Backing { certification: None, ..without.backing }, ..without };
     assert_eq!(verdict(without.open().obtain()).0, "cp-unreachable");
 }
 
@@ -193,8 +192,13 @@ fn metadata_that_cannot_be_used() {
 #[test]
 fn answers_that_refuse() {
     let fault = |id: u32, code: &str| {
-        let diagnostics =
-            Diagnostics { id: Some(id), reason: "Because.".to_owned(), source: None, fault: Some(code.to_owned()) };
+        let diagnostics = Diagnostics {
+            id: Some(id),
+            reason: "Because.".to_owned(),
+            source: None,
+            fault: Some(code.to_owned()),
+            cause: None,
+        };
         (500, diagnostics.fault())
     };
     let rejected = PublishResponse::Rejected("key size".to_owned()).write();

@@ -141,7 +141,7 @@ fn metadata_for_anybody_over_tls_and_nothing_without() {
     assert!(deployment.register.devices().is_empty());
     assert_eq!(deployment.ask(true, "POST", &PORT.to_ascii_lowercase(), &good).status, 200);
 
-    let without = crate::discover::server::Backing { certification: None, ..deployment.backing.clone() };
+    let without = crate::web::Backing { certification: None, ..deployment.backing.clone() };
     let without =
         Deployment { backing: without, world: deployment.world.clone(), register: deployment.register.clone() };
     assert_eq!(without.ask(true, "GET", &format!("{SERVICE}/mex"), "").status, 404);
