@@ -7,12 +7,17 @@ use openssl::pkey::PKey;
 use openssl::ssl::{Ssl, SslAcceptor, SslMethod};
 use openssl::x509::X509;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use signin::authenticate::client::Choice;
+use signin::authenticate::message::Scheme;
+use signin::client::SignIn;
+use signin::tickets::{self, Kdc, Source, Tickets};
 use sip::{Draft, Message};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Attempt, Outcome, SHORT, wish};
+use support::{Attempt, LONG, Outcome, Pocket, SHORT, hurry, wish};
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -117,6 +122,14 @@ impl Bench {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.meet_as(hurried(), serve).await
+    }
+
+    /// The same with another wish.
+    async fn meet_as<F>(&self, sign_in: SignIn, serve: impl Fn(TcpStream) -> F + Send + 'static) -> Outcome
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let serving = tokio::spawn(async move {
@@ -130,9 +143,8 @@ impl Bench {
             ca_files: vec![self.ca_file.clone()],
             ..net::client::Config::default()
         };
-        let sign_in = wish("alice@contoso.test", "CONTOSO\\alice", "secret");
         let began = Instant::now();
-        let outcome = Attempt { sign_in, sockets }.at_port(HOST, Some(port)).impatient().run().await;
+        let outcome = Attempt { sign_in, sockets }.at_port(HOST, Some(port)).run().await;
         assert!(began.elapsed() < Duration::from_secs(8), "took {:?}\n{}", began.elapsed(), outcome.ladder());
         serving.abort();
         outcome
@@ -150,17 +162,34 @@ impl Bench {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let acceptor = acceptor(issued);
-        self.meet(move |stream| {
-            let (ssl, serve) = (Ssl::new(acceptor.context()).expect("a session"), serve.clone());
+        self.meet(over_tls(acceptor(issued), serve)).await
+    }
+
+    /// Signs in at a registrar that offers one mechanism, by this line.
+    async fn meet_offering(&self, sign_in: SignIn, offer: String) -> Outcome {
+        let serve = move |mut stream: Tls| {
+            let offer = offer.clone();
             async move {
-                let mut stream = SslStream::new(ssl, stream).expect("a stream");
-                if Pin::new(&mut stream).accept().await.is_ok() {
-                    serve(stream).await;
+                while let Some(bytes) = request(&mut stream).await {
+                    let message = Message::parse(&bytes).expect("our client writes SIP");
+                    let mut draft = answer(&message, 401, "Unauthorized");
+                    draft.header("WWW-Authenticate", &offer);
+                    if stream.write_all(&draft.finish()).await.is_err() || stream.flush().await.is_err() {
+                        return;
+                    }
                 }
             }
-        })
-        .await
+        };
+        self.meet_as(sign_in, over_tls(acceptor(&self.root.issue(leaf(HOST))), serve)).await
+    }
+
+    /// A web server with a good certificate; its port.
+    async fn web<F>(&self, serve: impl Fn(Tls) -> F + Send + Sync + Clone + 'static) -> u16
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let serve = over_tls(acceptor(&self.root.issue(leaf(HOST))), serve);
+        listener(serve).await.port()
     }
 
     /// Signs in at a server that answers each request by `answer`.
@@ -175,6 +204,52 @@ impl Bench {
         })
         .await
     }
+}
+
+/// Alice, who waits for nothing.
+fn hurried() -> SignIn {
+    let mut sign_in = wish("alice@contoso.test", "CONTOSO\\alice", "secret");
+    hurry(&mut sign_in);
+    sign_in
+}
+
+/// Does `serve` once TLS is there.
+fn over_tls<F>(
+    acceptor: SslAcceptor,
+    serve: impl Fn(Tls) -> F + Send + Sync + Clone + 'static,
+) -> impl Fn(TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Clone + 'static
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    move |stream| {
+        let (ssl, serve) = (Ssl::new(acceptor.context()).expect("a session"), serve.clone());
+        Box::pin(async move {
+            let mut stream = SslStream::new(ssl, stream).expect("a stream");
+            if Pin::new(&mut stream).accept().await.is_ok() {
+                serve(stream).await;
+            }
+        })
+    }
+}
+
+/// A server besides the one that is met; it ends with the test.
+async fn listener<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
+        }
+    });
+    address
+}
+
+/// A port where nobody listens.
+async fn nobody() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port").local_addr().expect("bound")
 }
 
 /// Every name is 127.0.0.1.
@@ -448,4 +523,89 @@ async fn challenges_that_cannot_be_answered() {
         };
         expect(&bench.meet_tls(serve).await, "ntlm-target-info-missing", 3, words);
     }
+}
+
+// ---- those who are asked on the way ------------------------------------------------------------------------
+
+#[tokio::test]
+async fn domain_controllers_that_are_down_slow_or_somebody_else() {
+    let bench = Bench::new().await;
+    let silent = listener(|stream| async move {
+        forever().await;
+        drop(stream)
+    });
+    let says = |words: &'static [u8]| {
+        listener(move |mut stream: TcpStream| async move {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(words).await;
+            forever().await;
+        })
+    };
+    for (kdc, words) in [
+        (nobody().await, "refused"),
+        (silent.await, "in time"),
+        (listener(|stream| async { drop(stream) }).await, ""),
+        (says(b"HTTP/1.1 400 Bad Request\r\n\r\n").await, "that is not a KDC"),
+        (says(b"\0\0\0\x08nonsense").await, "not Kerberos"),
+        (says(b"\0\0\x10\0half an answer").await, "in time"),
+    ] {
+        let mut sign_in = hurried();
+        let limits = tickets::Limits { dns: SHORT, tcp: SHORT, answer: SHORT, kdcs: LONG };
+        let kdcs = vec![Kdc { host: kdc.ip().to_string(), port: kdc.port() }];
+        if let Some(log_on) = &mut sign_in.log_on {
+            log_on.tickets = Some(Arc::new(Tickets::new(Source { kdcs, limits, ..Source::default() })));
+        }
+        sign_in.choice = Choice::Only(Scheme::Kerberos);
+        let offer = OFFER.replace("NTLM", "Kerberos").replace("\"bad", "\"sip/bad");
+        let outcome = bench.meet_offering(sign_in, offer).await;
+        expect(&outcome, "krb-kdc-unreachable", 3, words);
+        assert!(outcome.report.steps[2].ms < 2_000.0, "{} took {} ms", kdc, outcome.report.steps[2].ms);
+    }
+}
+
+#[tokio::test]
+async fn certificate_services_that_are_down_slow_or_somebody_else() {
+    let bench = Bench::new().await;
+    let sign_in = |port: u16| {
+        let mut sign_in = hurried();
+        sign_in.keyring = Some(Arc::new(Pocket::default()));
+        sign_in.choice = Choice::Only(Scheme::TlsDsk);
+        let sts = format!("sts-uri=\"https://{HOST}:{port}/CertProv/CertProvisioningService.svc\"");
+        (sign_in, format!("{}, {sts}", OFFER.replace("NTLM", "TLS-DSK")))
+    };
+    let says = |words: &'static str| {
+        bench.web(move |mut stream: Tls| async move {
+            while request(&mut stream).await.is_some() {
+                let _ = stream.write_all(words.as_bytes()).await;
+                let _ = stream.flush().await;
+            }
+        })
+    };
+    let silent = listener(|stream| async move {
+        forever().await;
+        drop(stream)
+    });
+    for (port, id) in [
+        (nobody().await.port(), "wt-unreachable"),
+        (silent.await.port(), "tcp-silent"),
+        (says("").await, "cp-unreachable"),
+        (says("HTTP/1.1 200 OK\r\nContent-Length: 4000\r\n\r\n<half").await, "cp-unreachable"),
+        (says("SSH-2.0-OpenSSH_9.2\r\n").await, "cp-unreachable"),
+        (says("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await, "cp-unreachable"),
+        (says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n").await, "wt-5xx"),
+        (says("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nnonsense").await, "wt-mex-bad"),
+        (says("HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n").await, "cp-unreachable"),
+    ] {
+        let (hurried, offer) = sign_in(port);
+        let outcome = bench.meet_offering(hurried, offer).await;
+        expect(&outcome, id, 3, "no user certificate");
+        assert!(outcome.report.steps[2].ms < 3_000.0, "{id} took {} ms", outcome.report.steps[2].ms);
+    }
+    // Each part may take its time, but all of it together has a limit too.
+    let (mut patient, offer) = sign_in(says("").await);
+    patient.discovery.limits.web = signin::http::Limits::default();
+    patient.discovery.limits.total = SHORT;
+    let outcome = bench.meet_offering(patient, offer).await;
+    expect(&outcome, "cp-unreachable", 3, "no user certificate");
+    assert!(outcome.report.steps[2].ms < 2_000.0, "it took {} ms", outcome.report.steps[2].ms);
 }

@@ -13,31 +13,11 @@ use signin::authenticate::keyring::{Keyring, UserCertificate};
 use signin::authenticate::message::Scheme;
 use signin::name::Aor;
 use signin::tickets::{Source, Tickets};
-use std::collections::HashMap;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
-use support::{Attempt, Outcome};
+use support::{Attempt, Outcome, Pocket};
 use uuid::Uuid;
-
-/// Certificates in memory.
-#[derive(Debug, Default)]
-struct Pocket(Mutex<HashMap<Aor, UserCertificate>>);
-
-impl Keyring for Pocket {
-    fn load(&self, aor: &Aor) -> Option<UserCertificate> {
-        self.0.lock().expect("not poisoned").get(aor).cloned()
-    }
-
-    fn save(&self, aor: &Aor, certificate: &UserCertificate) -> Result<(), String> {
-        self.0.lock().expect("not poisoned").insert(aor.clone(), certificate.clone());
-        Ok(())
-    }
-
-    fn forget(&self, aor: &Aor) {
-        self.0.lock().expect("not poisoned").remove(aor);
-    }
-}
 
 async fn lab() -> Lab {
     Lab::start(&LabConfig::default()).await.expect("a lab")

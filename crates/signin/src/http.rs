@@ -238,13 +238,14 @@ pub fn dns_words(answer: &DnsAnswer) -> String {
 #[derive(Debug)]
 pub struct Web {
     limits: Limits,
-    deadline: Duration,
     proxy: Option<Proxy>,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// When the last request must have ended (since the start).
+    deadline: Duration,
     /// Addresses learnt, so that one name is asked for once.
     addresses: BTreeMap<String, Vec<IpAddr>>,
     /// Connections free for the next request.
@@ -256,12 +257,12 @@ struct State {
 impl Web {
     /// A web without connections, whose requests all end before `deadline` (since the start).
     pub fn new(limits: Limits, deadline: Duration, proxy: Option<Proxy>) -> Web {
-        Web { limits, deadline, proxy, state: Mutex::default() }
+        Web { limits, proxy, state: Mutex::new(State { deadline, ..State::default() }) }
     }
 
     /// Sets when the last request must have ended (since the start).
-    pub fn set_deadline(&mut self, deadline: Duration) {
-        self.deadline = deadline;
+    pub fn set_deadline(&self, deadline: Duration) {
+        self.state().deadline = deadline;
     }
 
     /// Notes the addresses of a host that somebody else resolved.
@@ -445,7 +446,7 @@ impl Web {
     }
 
     fn within(&self, io: &dyn Io, limit: Duration) -> Duration {
-        limit.min(self.deadline.saturating_sub(io.now().since_start))
+        limit.min(self.state().deadline.saturating_sub(io.now().since_start))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

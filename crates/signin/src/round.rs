@@ -28,6 +28,7 @@ use mechanism::kerberos::ApOptions;
 use mechanism::ntlm::Entropy;
 use mechanism::tls_dsk::{self, ClientStep};
 use sip::{Draft, Message};
+use std::time::Duration;
 use url::Url;
 
 /// Flights of one inner handshake: real ones have two.
@@ -209,7 +210,9 @@ impl<'r> Round<'r> {
         let (Some(log_on), Some(keyring)) = (&self.sign_in.log_on, &self.sign_in.keyring) else {
             return Ok(self.no_password(challenge));
         };
+        self.web.set_deadline(io.now().since_start + self.sign_in.discovery.limits.total);
         let obtained = self.sign_in.obtain_certificate(io, self.web, challenge, self.registration, log_on).await;
+        self.web.set_deadline(Duration::MAX);
         let certificate = match obtained {
             Ok(certificate) => certificate,
             Err(failure) => return Ok(Gone::never(*failure)),

@@ -5,6 +5,7 @@
 use lab::Lab;
 use net::client::{Config, Sockets};
 use signin::authenticate::client::Choice;
+use signin::authenticate::keyring::{Keyring, UserCertificate};
 use signin::client::SignIn;
 use signin::connect::client::Limits as ConnectLimits;
 use signin::discover::AccessLocation;
@@ -12,11 +13,13 @@ use signin::discover::client::{Ask, Limits as DiscoveryLimits, Manual};
 use signin::http::Limits as WebLimits;
 use signin::io::Io;
 use signin::log_on::LogOn;
-use signin::name::AccountName;
+use signin::name::{AccountName, Aor};
 use signin::provision::client::Appearance;
 use signin::report::{Ending, SignInReport};
 use signin::secret::Password;
+use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 use std::time::Duration;
 use trace::record::{Record, What};
 use trace::recorder::Recorder;
@@ -114,12 +117,7 @@ impl Attempt {
 
     /// Every wait is cut short.
     pub(crate) fn impatient(mut self) -> Attempt {
-        self.sign_in.connect = ConnectLimits { tcp: SHORT, tls: SHORT };
-        self.sign_in.response_limit = SHORT;
-        self.sign_in.discovery.limits = DiscoveryLimits {
-            web: WebLimits { dns: SHORT, tcp: SHORT, tls: SHORT, http: SHORT },
-            ..Default::default()
-        };
+        hurry(&mut self.sign_in);
         self
     }
 
@@ -149,6 +147,14 @@ impl Attempt {
         let report = SignInReport::assemble(&address, &told.collect::<Vec<_>>(), &ending);
         Outcome { report, record }
     }
+}
+
+/// Cuts every wait short.
+pub(crate) fn hurry(sign_in: &mut SignIn) {
+    sign_in.connect = ConnectLimits { tcp: SHORT, tls: SHORT };
+    sign_in.response_limit = SHORT;
+    sign_in.discovery.limits =
+        DiscoveryLimits { web: WebLimits { dns: SHORT, tcp: SHORT, tls: SHORT, http: SHORT }, ..Default::default() };
 }
 
 /// A sign-in with the defaults.
@@ -181,4 +187,23 @@ pub(crate) fn log_on(login: &str, password: &str) -> LogOn {
 pub(crate) async fn alice_signs_in(lab: &Lab) {
     let outcome = Attempt::of(lab, "alice").epid("00a11ce000").run().await;
     assert!(outcome.report.signed_in, "alice is not served any more: {}\n{}", outcome.sentence(), outcome.ladder());
+}
+
+/// Certificates in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Pocket(Mutex<HashMap<Aor, UserCertificate>>);
+
+impl Keyring for Pocket {
+    fn load(&self, aor: &Aor) -> Option<UserCertificate> {
+        self.0.lock().expect("not poisoned").get(aor).cloned()
+    }
+
+    fn save(&self, aor: &Aor, certificate: &UserCertificate) -> Result<(), String> {
+        self.0.lock().expect("not poisoned").insert(aor.clone(), certificate.clone());
+        Ok(())
+    }
+
+    fn forget(&self, aor: &Aor) {
+        self.0.lock().expect("not poisoned").remove(aor);
+    }
 }

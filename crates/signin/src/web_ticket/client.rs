@@ -182,6 +182,7 @@ impl TicketError {
             }
             TicketError::Web(Failure::Authentication { error, .. }) => error.blame(),
             TicketError::Web(_) => ("wt-unreachable", Consistent, "see what the connection to the web services says"),
+            TicketError::MetadataStatus { status: 500.., .. } => ("wt-5xx", Certain, "look at the web server's log"),
             TicketError::MetadataStatus { .. } | TicketError::Metadata { .. } => {
                 ("wt-mex-bad", Certain, "publish /WebTicket/* without pre-authentication")
             }

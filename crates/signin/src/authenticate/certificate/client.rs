@@ -177,6 +177,9 @@ impl CertificateError {
             CertificateError::Web(_) => {
                 ("cp-unreachable", Consistent, "open the way to the web services, or repair the balancer")
             }
+            CertificateError::MetadataStatus { status: 500.., .. } => {
+                ("wt-5xx", Certain, "look at the web server's log")
+            }
             CertificateError::MetadataStatus { .. } => ("cp-unreachable", Certain, "publish /CertProv/*"),
             CertificateError::Metadata { .. } => {
                 ("wt-mex-bad", Certain, "publish /CertProv/* without pre-authentication")

@@ -184,9 +184,36 @@ fn metadata_that_cannot_be_used() {
         let told = format!("{:?}", deployment.world.operations());
         assert!(!told.contains("Authorization") && !told.contains("evil.example\", kind"), "nothing was given away");
     }
-    let broken =
-        Deployment::new().altered(|path, response| if is_metadata(path) { says(500, &[], "") } else { response });
-    assert_eq!(verdict(broken.obtain()).0, "cp-unreachable");
+}
+
+#[test]
+fn services_that_are_down_slow_or_wrong_at_each_stage() {
+    const STAGES: [&str; 4] = [
+        "/CertProv/CertProvisioningService.svc/mex",
+        "/WebTicket/WebTicketService.svc/mex",
+        "/WebTicket/WebTicketService.svc",
+        "/CertProv/CertProvisioningService.svc/WebTicket_Proof_SHA1",
+    ];
+    let page = "<html><body>Please log on</body></html>";
+    let table = [
+        (NO_ANSWER, "", ["cp-unreachable", "wt-unreachable", "wt-unreachable", "cp-unreachable"]),
+        (500, "", ["wt-5xx"; 4]),
+        (503, page, ["wt-5xx"; 4]),
+        (404, "", ["cp-unreachable", "wt-mex-bad", "wt-5xx", "cp-unreachable"]),
+        (200, page, ["wt-mex-bad", "wt-mex-bad", "wt-5xx", "wt-5xx"]),
+        (200, "\u{0}\u{1} no XML", ["wt-mex-bad", "wt-mex-bad", "wt-5xx", "wt-5xx"]),
+    ];
+    for (status, body, ids) in table {
+        for (stage, id) in STAGES.into_iter().zip(ids) {
+            let deployment = Deployment::new()
+                .altered(move |path, response| if path == stage { says(status, &[], body) } else { response });
+            let (found, sentence) = verdict(deployment.obtain());
+            assert_eq!(found, id, "{stage} {status}: {sentence}");
+            assert!(sentence.contains(WEB), "names nobody: {sentence}");
+            let limit = Limits::default().http + Duration::from_secs(1);
+            assert!(deployment.world.elapsed() < limit, "{stage} {status} took {:?}", deployment.world.elapsed());
+        }
+    }
 }
 
 #[test]
