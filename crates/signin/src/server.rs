@@ -18,7 +18,9 @@ mod conversing;
 mod notifying;
 
 use crate::authenticate::offer::Asked;
-use crate::authenticate::server::{Associations, Completing, Examined, Moment, Settings as AuthSettings, Verified};
+use crate::authenticate::server::{
+    Associations, Completing, Examined, Moment, Peer, Settings as AuthSettings, Verified,
+};
 use crate::authenticate::verifier::{Identity, Refusal};
 use crate::converse::message::{Endpoint, is_conversational};
 use crate::converse::server::{Limits as ConversationLimits, Proxy};
@@ -236,15 +238,19 @@ impl FrontEnd {
                 self.answer_unsigned(&hop, message, &Reply::new(400, "Bad Request").because(diagnostics));
                 None
             }
-            Examined::Challenge { challenges, diagnostics, log } => {
+            Examined::Challenge { challenges, diagnostics, log, last } => {
                 if let Some(why) = log {
                     self.note(&ServerEvent::Refused { remote: hop.remote, why });
                 }
                 self.answer_unsigned(&hop, message, &self.unauthorized(&challenges, diagnostics));
+                if last {
+                    self.foundations.wire.close(hop.conn);
+                }
                 None
             }
             Examined::Ask(asked, completing) => Some(Box::pin(self.verify(hop, bytes.to_vec(), asked, *completing))),
             Examined::Verified(verified) => {
+                self.foundations.wire.proven(hop.conn);
                 let arrived = Arrived { hop, bytes: bytes.to_vec(), to_tag: self.new_tag() };
                 Some(Box::pin(self.serve(arrived, verified)))
             }
@@ -310,13 +316,17 @@ impl FrontEnd {
             .and_then(|message| RegisterRequest::read(&message, &arrived.to_tag));
         let request = match request {
             Ok(request) => request,
-            Err(reply) => return self.answer(arrived, verified, &reply),
+            Err(reply) => {
+                self.answer(arrived, verified, &reply);
+                return self.part_with_newcomer(verified).await;
+            }
         };
         let decision = match self.decide(verified).await {
             Ok(decision) => decision,
             Err(error) => {
                 self.note(&ServerEvent::Unavailable { why: error.to_string() });
-                return self.answer(arrived, verified, &unavailable(&error));
+                self.answer(arrived, verified, &unavailable(&error));
+                return self.part_with_newcomer(verified).await;
             }
         };
         let aor = verified.claim().aor.clone();
@@ -361,6 +371,13 @@ impl FrontEnd {
         };
         if let Some(binding) = gone {
             self.endpoint_gone(&claim.aor, &binding).await;
+        }
+    }
+
+    /// Ends an association that began with a request that led to nothing, so that nobody piles them up.
+    async fn part_with_newcomer(&self, verified: &Verified) {
+        if verified.completes_handshake() {
+            self.part(verified).await;
         }
     }
 
@@ -460,16 +477,14 @@ impl FrontEnd {
             }
             Err(error) => {
                 self.note(&ServerEvent::Unavailable { why: error.to_string() });
-                return self.answer(arrived, verified, &unavailable(&error));
+                self.answer(arrived, verified, &unavailable(&error));
+                return self.part_with_newcomer(verified).await;
             }
         }
         if matches!(self.here.role, Role::Director) || !self.is_bound(claim.aor.clone(), claim.instance) {
             let why = Diagnostics::public(4004, "The endpoint is not registered here");
             self.answer(arrived, verified, &Reply::new(403, "Forbidden").because(why));
-            if verified.completes_handshake() {
-                self.part(verified).await;
-            }
-            return;
+            return self.part_with_newcomer(verified).await;
         }
         if Message::parse(&arrived.bytes).is_ok_and(|request| is_conversational(&request, &claim.aor)) {
             return self.converse(arrived, verified).await;
@@ -546,11 +561,12 @@ impl FrontEnd {
                 .collect();
             (gone, silent)
         };
-        for (aor, binding) in &gone {
-            self.endpoint_gone(aor, binding).await;
-        }
+        // First what nobody can hold up: a directory that is slow must not keep strangers' connections open.
         for conn in silent {
             self.foundations.wire.close(conn);
+        }
+        for (aor, binding) in &gone {
+            self.endpoint_gone(aor, binding).await;
         }
         self.carry_out(self.proxy.sweep());
         self.provision.sweep().await;
@@ -586,7 +602,8 @@ impl SipService for FrontEnd {
             self.notify_answered(conn, &message);
             return None;
         }
-        let examined = self.with_associations(|a, moment| a.examine(moment, conn, &message));
+        let peer = Peer { conn, address: remote.ip() };
+        let examined = self.with_associations(|a, moment| a.examine(moment, peer, &message));
         self.proceed(hop, &message, bytes, examined)
     }
 

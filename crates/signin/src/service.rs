@@ -21,6 +21,9 @@ pub trait Wire: Send + Sync {
 
     /// Closes a connection after what is queued has been written.
     fn close(&self, conn: ConnId);
+
+    /// Who is at the other end has proven who they are: from now on the connection may cost more.
+    fn proven(&self, _conn: ConnId) {}
 }
 
 /// A server that speaks SIP over connections it is told about.

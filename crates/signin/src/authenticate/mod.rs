@@ -17,7 +17,8 @@
 //! | [`client`] | choice of scheme, handshake, signing and checking |
 //! | [`keyring`] | where a client keeps its user's certificate |
 //!
-//! Kerberos takes two REGISTERs, NTLM three, TLS-DSK four. Protocol versions 4 and 3.
+//! Kerberos takes two REGISTERs, NTLM three, TLS-DSK four. Protocol versions 4 and, of the client's half, 3: servers take no
+//! handshake whose last leg is not signed.
 
 pub mod association;
 pub mod certificate;

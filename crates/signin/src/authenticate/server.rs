@@ -28,6 +28,7 @@ use mechanism::ntlm::{Acceptor, Mode, TargetNames};
 use mechanism::tls_dsk::ServerHandshake;
 use sip::{Draft, Message, Name, NameAddr};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,8 +53,14 @@ pub struct Settings {
     pub replaced_lifetime: Duration,
     /// Handshakes under way on one connection.
     pub handshakes_per_connection: usize,
+    /// Handshakes under way from one address; of IPv6, from one network of 64 bits. Less than all, so that nobody alone
+    /// keeps everybody else from beginning one.
+    pub handshakes_per_address: usize,
     /// Handshakes under way in all.
     pub handshakes: usize,
+    /// Tokens that may be refused on one connection, one after the other, before it is closed: looking at one costs RSA
+    /// or a question to a domain controller.
+    pub refusals_per_connection: u32,
     /// How far a client's clock may be off in an NTLM answer.
     pub clock_skew: Duration,
 }
@@ -71,7 +78,9 @@ impl Settings {
             handshake_lifetime: Duration::from_secs(60),
             replaced_lifetime: Duration::from_secs(60),
             handshakes_per_connection: 4,
+            handshakes_per_address: 5_000,
             handshakes: 20_000,
+            refusals_per_connection: 10,
             clock_skew: Duration::from_secs(30 * 60),
         }
     }
@@ -134,6 +143,25 @@ impl Verified {
     }
 }
 
+/// The far end of the connection that a request came over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// The connection.
+    pub conn: ConnId,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+impl Peer {
+    /// What counts as one address: with IPv6 everybody has a network of 64 bits to choose from.
+    fn network(&self) -> IpAddr {
+        match self.address.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+            address => address,
+        }
+    }
+}
+
 /// What is to be done with a request.
 pub enum Examined {
     /// Its sender is proven.
@@ -146,6 +174,8 @@ pub enum Examined {
         diagnostics: Option<Diagnostics>,
         /// For the server's log, never for the peer.
         log: Option<String>,
+        /// Too many tokens of this connection were refused: close it after the answer.
+        last: bool,
     },
     /// Await the future, without any lock held, and hand its outcome to [`Associations::asked`].
     Ask(Asked, Box<Completing>),
@@ -157,7 +187,7 @@ pub enum Examined {
 
 /// A handshake message whose token is being looked at.
 pub struct Completing {
-    conn: ConnId,
+    peer: Peer,
     claim: Claim,
     credentials: Credentials,
     /// Until when the handshake has to be over.
@@ -166,7 +196,7 @@ pub struct Completing {
 
 /// A handshake under way.
 struct Handshake {
-    conn: ConnId,
+    peer: Peer,
     claim: Claim,
     awaits: Awaits,
     until: Duration,
@@ -192,15 +222,23 @@ struct Established {
     until: Duration,
 }
 
-/// The latest association of each endpoint. The identity is part of the key, for an endpoint is only claimed: who logs on
+/// The latest association of each endpoint, and the one before it. The identity is part of the key, for an endpoint is only claimed: who logs on
 /// as himself and claims somebody else's address must not end that other one's association.
-type Current = HashMap<(Aor, InstanceId, Identity), String>;
+type Current = HashMap<(Aor, InstanceId, Identity), Latest>;
+
+struct Latest {
+    opaque: String,
+    before: Option<String>,
+}
 
 /// Every handshake and association of one server.
 pub struct Associations {
     settings: Settings,
     handshakes: HashMap<String, Handshake>,
     handshakes_of: HashMap<ConnId, Vec<String>>,
+    handshakes_from: HashMap<IpAddr, usize>,
+    /// Tokens refused since the last one that was right.
+    refusals: HashMap<ConnId, u32>,
     established: HashMap<String, Established>,
     current: Current,
 }
@@ -230,13 +268,15 @@ impl Associations {
             settings,
             handshakes: HashMap::new(),
             handshakes_of: HashMap::new(),
+            handshakes_from: HashMap::new(),
+            refusals: HashMap::new(),
             established: HashMap::new(),
             current: HashMap::new(),
         }
     }
 
     /// Looks at a request: proven, to be challenged, or to be asked about. `[MS-SIPAE]` §3.3.5.
-    pub fn examine(&mut self, moment: &Moment<'_>, conn: ConnId, message: &Message<'_>) -> Examined {
+    pub fn examine(&mut self, moment: &Moment<'_>, peer: Peer, message: &Message<'_>) -> Examined {
         let unanswerable = matches!(message.method(), Some("ACK" | "CANCEL"));
         let claim = match claim_of(message) {
             Ok(claim) => claim,
@@ -249,20 +289,20 @@ impl Associations {
                 let opaque = credentials.opaque.clone();
                 match (&credentials.gssapi_data, opaque.as_deref()) {
                     (Some(token), None) => match offer {
-                        Offer::Ntlm(_) if token.is_empty() => self.begin_ntlm(moment, conn, claim, &credentials),
+                        Offer::Ntlm(_) if token.is_empty() => self.begin_ntlm(moment, peer, claim, &credentials),
                         Offer::Kerberos(verifier) if !token.is_empty() => {
                             let asked = super::offer::ask_kerberos(verifier, token.clone(), &self.settings.fqdn);
-                            self.ask(moment, conn, claim, credentials, asked)
+                            self.ask(moment, peer, claim, credentials, asked)
                         }
                         Offer::TlsDsk(offer) if !token.is_empty() => {
-                            self.begin_tls(moment, conn, claim, credentials, offer)
+                            self.begin_tls(moment, peer, claim, credentials, offer)
                         }
                         _ => self.challenge(None, Some("a first token that is not one of its scheme".to_owned())),
                     },
                     (Some(token), Some(opaque)) if !token.is_empty() => {
-                        self.go_on(moment, claim, credentials, &offer, opaque)
+                        self.go_on(moment, peer, claim, credentials, &offer, opaque)
                     }
-                    (None, Some(opaque)) => self.check(moment, claim, &credentials, opaque, message),
+                    (None, Some(opaque)) => self.check(moment, peer, claim, &credentials, opaque, message),
                     _ => self.challenge(None, Some("credentials without a token or an opaque".to_owned())),
                 }
             }
@@ -302,11 +342,28 @@ impl Associations {
             }
             .to_string()
         };
-        Examined::Challenge { challenges: self.settings.offers.iter().map(challenge).collect(), diagnostics, log }
+        Examined::Challenge {
+            challenges: self.settings.offers.iter().map(challenge).collect(),
+            diagnostics,
+            log,
+            last: false,
+        }
     }
 
-    fn refused(&self, log: impl Into<String>) -> Examined {
-        self.challenge(Some(Diagnostics::public(1000, "Final handshake failed")), Some(log.into()))
+    fn refused(&mut self, peer: Peer, log: impl Into<String>) -> Examined {
+        self.refuse(peer, Diagnostics::public(1000, "Final handshake failed"), log.into())
+    }
+
+    /// A token was looked at, and was not right.
+    fn refuse(&mut self, peer: Peer, diagnostics: Diagnostics, log: String) -> Examined {
+        let refusals = self.refusals.entry(peer.conn).or_default();
+        *refusals = refusals.saturating_add(1);
+        let is_last = *refusals >= self.settings.refusals_per_connection;
+        let mut examined = self.challenge(Some(diagnostics), Some(log));
+        if let Examined::Challenge { last, .. } = &mut examined {
+            *last = is_last;
+        }
+        examined
     }
 
     /// The next leg of one handshake: a token of ours, and the opaque that names the handshake.
@@ -320,17 +377,20 @@ impl Associations {
             gssapi_data: Some(token),
             sts_uri: None,
         };
-        Examined::Challenge { challenges: vec![challenge.to_string()], diagnostics: None, log: None }
+        Examined::Challenge { challenges: vec![challenge.to_string()], diagnostics: None, log: None, last: false }
     }
 
-    fn is_full(&self, conn: ConnId) -> bool {
-        let here = self.handshakes_of.get(&conn).map_or(0, Vec::len);
-        here >= self.settings.handshakes_per_connection || self.handshakes.len() >= self.settings.handshakes
+    fn is_full(&self, peer: Peer) -> bool {
+        let here = self.handshakes_of.get(&peer.conn).map_or(0, Vec::len);
+        let from_there = self.handshakes_from.get(&peer.network()).copied().unwrap_or(0);
+        here >= self.settings.handshakes_per_connection
+            || from_there >= self.settings.handshakes_per_address
+            || self.handshakes.len() >= self.settings.handshakes
     }
 
     /// First leg of NTLM: sends the CHALLENGE. `[MS-SIPAE]` §3.3.5.1.
-    fn begin_ntlm(&mut self, moment: &Moment<'_>, conn: ConnId, claim: Claim, credentials: &Credentials) -> Examined {
-        if self.is_full(conn) {
+    fn begin_ntlm(&mut self, moment: &Moment<'_>, peer: Peer, claim: Claim, credentials: &Credentials) -> Examined {
+        if self.is_full(peer) {
             return self.challenge(None, Some("too many handshakes under way".to_owned()));
         }
         let names = TargetNames {
@@ -342,39 +402,39 @@ impl Associations {
         let mut acceptor = Acceptor::new(Mode::Datagram, moment.bytes(), names);
         let token = match acceptor.challenge_message(None) {
             Ok(token) => token,
-            Err(error) => return self.refused(error.to_string()),
+            Err(error) => return self.refused(peer, error.to_string()),
         };
         let opaque = self.new_opaque(moment);
         let until = moment.now + self.settings.handshake_lifetime;
         let awaits = Awaits::Answer(Box::new(acceptor));
-        self.keep_handshake(opaque.clone(), Handshake { conn, claim, awaits, until });
+        self.keep_handshake(opaque.clone(), Handshake { peer, claim, awaits, until });
         self.leg(credentials, opaque, token)
     }
 
-    fn ask(&self, moment: &Moment<'_>, conn: ConnId, claim: Claim, credentials: Credentials, asked: Asked) -> Examined {
+    fn ask(&self, moment: &Moment<'_>, peer: Peer, claim: Claim, credentials: Credentials, asked: Asked) -> Examined {
         let until = moment.now + self.settings.handshake_lifetime;
-        Examined::Ask(asked, Box::new(Completing { conn, claim, credentials, until }))
+        Examined::Ask(asked, Box::new(Completing { peer, claim, credentials, until }))
     }
 
     /// First flight of TLS-DSK. The handshake counts among those under way from its first answer on.
     fn begin_tls(
         &mut self,
         moment: &Moment<'_>,
-        conn: ConnId,
+        peer: Peer,
         claim: Claim,
         credentials: Credentials,
         offer: TlsDsk,
     ) -> Examined {
-        if self.is_full(conn) {
+        if self.is_full(peer) {
             return self.challenge(None, Some("too many handshakes under way".to_owned()));
         }
         let handshake = match offer.handshakes.begin() {
             Ok(handshake) => Box::new(handshake),
-            Err(error) => return self.refused(error.to_string()),
+            Err(error) => return self.refused(peer, error.to_string()),
         };
         let flight = credentials.gssapi_data.clone().unwrap_or_default();
         let asked = super::offer::ask_tls(offer, handshake, flight);
-        self.ask(moment, conn, claim, credentials, asked)
+        self.ask(moment, peer, claim, credentials, asked)
     }
 
     fn new_opaque(&self, moment: &Moment<'_>) -> String {
@@ -386,16 +446,18 @@ impl Associations {
         }
     }
 
-    /// A further leg. What a handshake waits for is good for one token.
+    /// A further leg. What a handshake waits for is good for one token, over the connection it was begun on: nobody else can
+    /// go on with it, or end it.
     fn go_on(
         &mut self,
         moment: &Moment<'_>,
+        peer: Peer,
         claim: Claim,
         credentials: Credentials,
         offer: &Offer,
         opaque: &str,
     ) -> Examined {
-        let Some(handshake) = self.take_handshake(opaque) else {
+        let Some(handshake) = self.take_handshake(peer, opaque) else {
             return self.challenge(None, Some("an answer to no challenge of ours".to_owned()));
         };
         if handshake.until <= moment.now
@@ -415,21 +477,35 @@ impl Associations {
             }
             _ => return self.challenge(None, Some("a token that the handshake does not wait for".to_owned())),
         };
-        let completing = Completing { conn: handshake.conn, claim, credentials, until: handshake.until };
+        let completing = Completing { peer, claim, credentials, until: handshake.until };
         Examined::Ask(asked, Box::new(completing))
     }
 
     fn keep_handshake(&mut self, opaque: String, handshake: Handshake) {
-        self.handshakes_of.entry(handshake.conn).or_default().push(opaque.clone());
+        self.handshakes_of.entry(handshake.peer.conn).or_default().push(opaque.clone());
+        *self.handshakes_from.entry(handshake.peer.network()).or_default() += 1;
         self.handshakes.insert(opaque, handshake);
     }
 
-    fn take_handshake(&mut self, opaque: &str) -> Option<Handshake> {
+    fn take_handshake(&mut self, peer: Peer, opaque: &str) -> Option<Handshake> {
+        self.handshakes.get(opaque).filter(|handshake| handshake.peer.conn == peer.conn)?;
+        self.forget_handshake(opaque)
+    }
+
+    fn forget_handshake(&mut self, opaque: &str) -> Option<Handshake> {
         let handshake = self.handshakes.remove(opaque)?;
-        if let Some(list) = self.handshakes_of.get_mut(&handshake.conn) {
+        let Peer { conn, .. } = handshake.peer;
+        if let Some(list) = self.handshakes_of.get_mut(&conn) {
             list.retain(|other| other != opaque);
             if list.is_empty() {
-                self.handshakes_of.remove(&handshake.conn);
+                self.handshakes_of.remove(&conn);
+            }
+        }
+        let network = handshake.peer.network();
+        if let Some(count) = self.handshakes_from.get_mut(&network) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.handshakes_from.remove(&network);
             }
         }
         Some(handshake)
@@ -444,20 +520,17 @@ impl Associations {
         outcome: Result<Proof, Refusal>,
         message: &Message<'_>,
     ) -> Examined {
-        let Completing { conn, claim, credentials, until } = completing;
+        let Completing { peer, claim, credentials, until } = completing;
         match outcome {
-            Err(refusal) => self.challenge(Some(refusal.diagnostics()), Some(refusal.log())),
-            Ok(Proof::Keys(keys)) => {
-                let opaque = credentials.opaque.clone().unwrap_or_else(|| self.new_opaque(moment));
-                self.establish(moment, claim, &credentials, keys, opaque, message)
-            }
+            Err(refusal) => self.refuse(peer, refusal.diagnostics(), refusal.log()),
+            Ok(Proof::Keys(keys)) => self.establish(moment, peer, claim, &credentials, keys, message),
             Ok(Proof::Flight { handshake, flight }) => {
                 let awaits = Awaits::Flight(handshake);
-                self.wait(moment, conn, Handshake { conn, claim, awaits, until }, &credentials, flight)
+                self.wait(moment, Handshake { peer, claim, awaits, until }, &credentials, flight)
             }
             Ok(Proof::LastFlight { keys, flight }) => {
                 let awaits = Awaits::Signature { keys: Box::new(keys), version: credentials.version };
-                self.wait(moment, conn, Handshake { conn, claim, awaits, until }, &credentials, flight)
+                self.wait(moment, Handshake { peer, claim, awaits, until }, &credentials, flight)
             }
         }
     }
@@ -466,12 +539,11 @@ impl Associations {
     fn wait(
         &mut self,
         moment: &Moment<'_>,
-        conn: ConnId,
         handshake: Handshake,
         credentials: &Credentials,
         flight: Vec<u8>,
     ) -> Examined {
-        if self.is_full(conn) {
+        if self.is_full(handshake.peer) {
             return self.challenge(None, Some("too many handshakes under way".to_owned()));
         }
         let opaque = credentials.opaque.clone().unwrap_or_else(|| self.new_opaque(moment));
@@ -480,15 +552,19 @@ impl Associations {
     }
 
     /// The keys are there: checks the signature of the message that brought the last token, and begins the association.
+    ///
+    /// It has to be signed, as version 4 has it, which is all we offer. In version 3 it is not: whoever passes on somebody
+    /// else's tokens, without knowing a key, would be signed in with the one message he wants.
     fn establish(
         &mut self,
         moment: &Moment<'_>,
+        peer: Peer,
         claim: Claim,
         credentials: &Credentials,
         keys: Keys,
-        opaque: String,
         message: &Message<'_>,
     ) -> Examined {
+        let opaque = credentials.opaque.clone().unwrap_or_else(|| self.new_opaque(moment));
         let version = credentials.version.unwrap_or(Version::V4);
         let Keys { identity, keys, ends, token } = keys;
         let mut association = Association::new(
@@ -499,24 +575,27 @@ impl Associations {
             credentials.target_name.clone(),
             keys,
         );
-        match (&credentials.signature, version) {
-            (Some(signature), _) => {
-                if let Err(error) = association.check_client(signature, message) {
-                    return self.refused(format!("signature of the last leg: {error}"));
-                }
-            }
-            (None, Version::V3) => {}
-            (None, Version::V4) => return self.refused("the last leg is not signed"),
+        let Some(signature) = &credentials.signature else {
+            return self.refused(peer, format!("the last leg is not signed, in version {}", version.number()));
+        };
+        if let Err(error) = association.check_client(signature, message) {
+            return self.refused(peer, format!("signature of the last leg: {error}"));
         }
+        self.refusals.remove(&peer.conn);
         if let Some(token) = token {
             association.send_token(token);
         }
         let endpoint = (claim.aor.clone(), claim.instance, identity.clone());
-        if let Some(before) = self.current.insert(endpoint, opaque.clone())
-            && let Some(old) = self.established.get_mut(&before)
-        {
+        let before = self.current.remove(&endpoint);
+        // Two of one endpoint are enough for messages under way, however often it authenticates.
+        if let Some(oldest) = before.as_ref().and_then(|before| before.before.as_ref()) {
+            self.established.remove(oldest);
+        }
+        let before = before.map(|before| before.opaque);
+        if let Some(old) = before.as_ref().and_then(|before| self.established.get_mut(before)) {
             old.until = old.until.min(moment.now + self.settings.replaced_lifetime);
         }
+        self.current.insert(endpoint, Latest { opaque: opaque.clone(), before });
         let left = ends.map_or(u64::MAX, |ends| u64::try_from(ends.saturating_sub(moment.unix_seconds)).unwrap_or(0));
         let until = moment.now + self.settings.association_lifetime.min(Duration::from_secs(left));
         let (owned_claim, owned_identity) = (claim.clone(), identity.clone());
@@ -530,13 +609,14 @@ impl Associations {
     fn check(
         &mut self,
         moment: &Moment<'_>,
+        peer: Peer,
         claim: Claim,
         credentials: &Credentials,
         opaque: &str,
         message: &Message<'_>,
     ) -> Examined {
         if self.awaits_signature(opaque) {
-            return self.complete(moment, claim, credentials, opaque, message);
+            return self.complete(moment, peer, claim, credentials, opaque, message);
         }
         let error = match (self.established.get_mut(opaque), &credentials.signature) {
             (None, _) => return self.challenge(None, Some("an association that is not known".to_owned())),
@@ -577,17 +657,18 @@ impl Associations {
     fn complete(
         &mut self,
         moment: &Moment<'_>,
+        peer: Peer,
         claim: Claim,
         credentials: &Credentials,
         opaque: &str,
         message: &Message<'_>,
     ) -> Examined {
-        match self.take_handshake(opaque) {
+        match self.take_handshake(peer, opaque) {
             Some(Handshake { claim: begun, awaits: Awaits::Signature { keys, version }, until, .. })
                 if until > moment.now && begun.aor == claim.aor && begun.instance == claim.instance =>
             {
                 let credentials = Credentials { version: credentials.version.or(version), ..credentials.clone() };
-                self.establish(moment, claim, &credentials, *keys, opaque.to_owned(), message)
+                self.establish(moment, peer, claim, &credentials, *keys, message)
             }
             _ => self.challenge(None, Some("a signature too late or from another endpoint".to_owned())),
         }
@@ -625,7 +706,7 @@ impl Associations {
     pub fn forget(&mut self, opaque: &str) {
         if let Some(gone) = self.established.remove(opaque) {
             let endpoint = (gone.claim.aor, gone.claim.instance, gone.identity);
-            if self.current.get(&endpoint).is_some_and(|current| current == opaque) {
+            if self.current.get(&endpoint).is_some_and(|latest| latest.opaque == opaque) {
                 self.current.remove(&endpoint);
             }
         }
@@ -633,8 +714,9 @@ impl Associations {
 
     /// Ends what belongs to a closed connection: its handshakes.
     pub fn closed(&mut self, conn: ConnId) {
-        for opaque in self.handshakes_of.remove(&conn).unwrap_or_default() {
-            self.handshakes.remove(&opaque);
+        self.refusals.remove(&conn);
+        for opaque in self.handshakes_of.get(&conn).cloned().unwrap_or_default() {
+            self.forget_handshake(&opaque);
         }
     }
 
@@ -643,7 +725,7 @@ impl Associations {
         let late: Vec<String> =
             self.handshakes.iter().filter(|(_, h)| h.until <= now).map(|(opaque, _)| opaque.clone()).collect();
         for opaque in late {
-            self.take_handshake(&opaque);
+            self.forget_handshake(&opaque);
         }
         let gone: Vec<String> =
             self.established.iter().filter(|(_, e)| e.until <= now).map(|(opaque, _)| opaque.clone()).collect();
@@ -661,6 +743,12 @@ impl Associations {
 /// What a request says of its sender; contradictions are refused. `[MS-SIPRE]` §3.3.5.2, `[MS-SIPREGE]` §3.1.2.5.1.
 fn claim_of(message: &Message<'_>) -> Result<Claim, Diagnostics> {
     let bad = |why: &str| Diagnostics::public(17001, format!("Invalid request: {why}"));
+    // A signature covers the first of several; another reader, to whom the message is passed on, may believe the last.
+    for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
+        if message.all(name).nth(1).is_some() {
+            return Err(bad(&format!("more than one {}", name.as_str())));
+        }
+    }
     let from = message.header(Name::From).and_then(|v| NameAddr::parse(v).ok()).ok_or_else(|| bad("From"))?;
     let aor = Aor::from_uri(from.uri).map_err(|_| bad("From"))?;
     let epid = match from.params.get("epid") {
@@ -687,4 +775,51 @@ fn claim_of(message: &Message<'_>) -> Result<Claim, Diagnostics> {
         (None, None) => return Err(Diagnostics::public(4010, "Missing endpoint identifier")),
     };
     Ok(Claim { aor, epid, instance })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier};
+    use crate::io::Pending;
+
+    struct Nobody;
+
+    impl NtlmVerifier for Nobody {
+        fn verify(&self, _: NtlmQuestion) -> Pending<'_, Result<NtlmProof, Refusal>> {
+            Box::pin(std::future::ready(Err(Refusal::Credentials { why: "nobody is right".to_owned() })))
+        }
+    }
+
+    #[test]
+    fn one_address_leaves_room_for_the_others() {
+        let offers = vec![Offer::Ntlm(Arc::new(Nobody))];
+        let settings =
+            Settings { handshakes_per_address: 3, ..Settings::new("fe01.contoso.test", "contoso.test", offers) };
+        let mut associations = Associations::new(settings);
+        let text = "REGISTER sip:contoso.test SIP/2.0\r\nFrom: <sip:alice@contoso.test>;tag=1;epid=a0ae9e6cb0\r\nTo: <sip:alice@contoso.test>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nAuthorization: NTLM qop=\"auth\", realm=\"SIP Communications Service\", targetname=\"fe01.contoso.test\", gssapi-data=\"\", version=4\r\n\r\n";
+        let message = Message::parse(text.as_bytes()).expect("parses");
+        let counter = std::cell::Cell::new(0u8);
+        let random = |bytes: &mut [u8]| bytes.fill(counter.replace(counter.get() + 1));
+        let moment = Moment { now: Duration::ZERO, unix_seconds: 0, random: &random };
+        let mut conn = 0;
+        let mut begins = |associations: &mut Associations, address: &str| {
+            conn += 1;
+            let peer = Peer { conn: ConnId(conn), address: address.parse().expect("an address") };
+            let before = associations.counts().0;
+            associations.examine(&moment, peer, &message);
+            associations.counts().0 > before
+        };
+        for (address, other) in [("192.0.2.1", "192.0.2.2"), ("2001:db8:1:2::3", "2001:db8:1:3::3")] {
+            let from_there: Vec<bool> = (0..5).map(|_| begins(&mut associations, address)).collect();
+            assert_eq!(from_there, [true, true, true, false, false], "{address}");
+            assert!(begins(&mut associations, other));
+        }
+        assert!(!begins(&mut associations, "2001:db8:1:2::4"), "another address of the same network");
+        assert!(!begins(&mut associations, "::ffff:192.0.2.1"), "the same address, written otherwise");
+        (1..=6).for_each(|conn| associations.closed(ConnId(conn)));
+        assert!(begins(&mut associations, "192.0.2.1"), "those are over");
+        associations.sweep(Duration::from_secs(60));
+        assert!(associations.handshakes_from.is_empty() && associations.handshakes_of.is_empty());
+    }
 }

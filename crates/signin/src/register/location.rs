@@ -8,7 +8,7 @@ use super::endpoint::InstanceId;
 use super::message::{RegisterAction, RegistrationDialog};
 use crate::io::ConnId;
 use crate::name::Aor;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,9 +41,8 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 pub struct Location {
     users: HashMap<Aor, Vec<Arc<Binding>>>,
     by_conn: HashMap<ConnId, Vec<(Aor, InstanceId)>>,
-    /// Expiry times, soonest first. An entry may be stale; the binding itself decides.
-    due: BTreeMap<(Duration, u64), (Aor, InstanceId)>,
-    counter: u64,
+    /// Expiry times, soonest first: one of each binding, however often it is refreshed.
+    due: BTreeSet<(Duration, Aor, InstanceId)>,
     lapsed: HashMap<(Aor, InstanceId), Duration>,
 }
 
@@ -62,8 +61,7 @@ impl Location {
     /// Adds or refreshes a binding. `limit` is how many endpoints one user may have.
     pub fn bind(&mut self, aor: &Aor, binding: Binding, limit: usize) -> Added {
         let key = (aor.clone(), binding.instance);
-        self.counter += 1;
-        self.due.insert((binding.expires_at, self.counter), key.clone());
+        self.due.insert((binding.expires_at, aor.clone(), binding.instance));
         let conn_list = self.by_conn.entry(binding.conn).or_default();
         if !conn_list.contains(&key) {
             conn_list.push(key.clone());
@@ -73,6 +71,9 @@ impl Location {
         let binding = Arc::new(binding);
         if let Some(place) = bindings.iter_mut().find(|b| b.instance == binding.instance) {
             let before = std::mem::replace(place, binding.clone());
+            if before.expires_at != binding.expires_at {
+                self.due.remove(&(before.expires_at, aor.clone(), before.instance));
+            }
             let replaced = (before.conn != binding.conn).then_some(before);
             if let Some(old) = &replaced {
                 self.leave(old.conn, &key);
@@ -82,6 +83,7 @@ impl Location {
         bindings.push(binding);
         let evicted = (bindings.len() > limit).then(|| bindings.remove(0));
         if let Some(old) = &evicted {
+            self.due.remove(&(old.expires_at, aor.clone(), old.instance));
             self.leave(old.conn, &(aor.clone(), old.instance));
         }
         Added { action: if lapsed { RegisterAction::Fixed } else { RegisterAction::Added }, replaced: None, evicted }
@@ -119,6 +121,7 @@ impl Location {
         if bindings.is_empty() {
             self.users.remove(aor);
         }
+        self.due.remove(&(gone.expires_at, aor.clone(), instance));
         self.leave(gone.conn, &(aor.clone(), instance));
         Some(gone)
     }
@@ -132,16 +135,9 @@ impl Location {
     /// Ends every binding whose time is over, and forgets endpoints that stayed away.
     pub fn sweep(&mut self, now: Duration) -> Vec<(Aor, Arc<Binding>)> {
         let mut gone = Vec::new();
-        while let Some(entry) = self.due.first_entry() {
-            if entry.key().0 > now {
-                break;
-            }
-            let (aor, instance) = entry.remove();
-            if self.binding(&aor, instance).is_some_and(|b| b.expires_at <= now)
-                && let Some(lapsed) = self.lapse(aor, instance, now)
-            {
-                gone.push(lapsed);
-            }
+        while self.due.first().is_some_and(|(expires_at, ..)| *expires_at <= now) {
+            let Some((_, aor, instance)) = self.due.pop_first() else { break };
+            gone.extend(self.lapse(aor, instance, now));
         }
         self.lapsed.retain(|_, until| *until > now);
         gone
@@ -250,5 +246,22 @@ mod tests {
         assert!(location.unbind(&alice(), instance).is_some());
         assert!(location.unbind(&alice(), instance).is_none());
         assert_eq!(location.bind(&alice(), binding("a", 1, 10), 8).action, RegisterAction::Added);
+    }
+
+    #[test]
+    fn a_binding_has_one_time_to_end_at_however_often_it_is_refreshed() {
+        let mut location = Location::default();
+        let aor: Aor = "a@contoso.test".parse().expect("address");
+        for second in 0..1000 {
+            location.bind(&aor, binding("01", second % 3, 7200 + second), 2);
+        }
+        assert_eq!(location.due.len(), 1);
+        for (number, epid) in ["02", "03", "04"].into_iter().enumerate() {
+            location.bind(&aor, binding(epid, 9, 100 + number as u64), 2);
+        }
+        assert_eq!(location.due.len(), 2, "whoever was put out has none");
+        assert_eq!(location.sweep(Duration::from_secs(101)).len(), 1);
+        location.closed(ConnId(9), Duration::from_secs(101));
+        assert!(location.due.is_empty());
     }
 }

@@ -108,6 +108,11 @@ impl Phone {
         self.conn = self.world.connect(&self.host);
     }
 
+    /// Goes on over a connection it had.
+    pub(crate) fn use_connection(&mut self, conn: ConnId) {
+        self.conn = conn;
+    }
+
     pub(crate) fn keep_alive(&self) {
         self.world.send(self.conn, b"\r\n\r\n").expect("open");
     }
@@ -218,14 +223,31 @@ impl Phone {
         messages
     }
 
+    /// The CHALLENGE to a REGISTER.
+    pub(crate) fn challenged(&mut self) -> Challenge {
+        self.challenge(&|phone| phone.register_draft(None)).expect("a challenge")
+    }
+
+    /// The REGISTER that answers a CHALLENGE, in this version of the protocol.
+    pub(crate) fn answer(&mut self, challenge: &Challenge, version: Version) -> u16 {
+        let last = self.register_draft(None);
+        self.answer_with(challenge, version, last)
+    }
+
     fn authenticate(&mut self, draft: impl Fn(&mut Phone) -> Draft) -> u16 {
         let Some(token) = self.challenge(&draft) else { return 0 };
+        let last = draft(self);
+        self.answer_with(&token, Version::V4, last)
+    }
+
+    /// The request that answers a CHALLENGE.
+    pub(crate) fn answer_with(&mut self, token: &Challenge, version: Version, mut last: Draft) -> u16 {
         let entropy = Entropy { client_challenge: [1; 8], session_key: [2; 16] };
         let unix_seconds = Io::now(&self.world).unix_seconds;
         let password = self.log_on.password.as_ref().expect("phones have passwords");
         let (mut association, answer) =
-            last_leg(&self.host, &token, &self.log_on, password, &entropy, unix_seconds).expect("can be answered");
-        let mut last = draft(self);
+            last_leg(&self.host, token, &self.log_on, password, &entropy, unix_seconds).expect("can be answered");
+        association.version = version;
         association.sign_as_client(&mut last, 0x0a0b_0c0d, Some(answer)).expect("signable");
         let (code, text) = self.exchange(last);
         if code != 401 {
