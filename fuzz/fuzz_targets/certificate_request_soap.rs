@@ -5,6 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use signin::authenticate::certificate::message::{PublishRequest, PublishResponse, ServiceMetadata};
 use signin::web_ticket::security::SecurityHeader;
+use signin::web_ticket::signed;
 use signin::xml::Element;
 use signin::xml::canonical::exclusive;
 
@@ -25,6 +26,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(header) = SecurityHeader::read(bytes, &root) {
         assert!(Element::parse(header.assertion().as_bytes()).is_ok(), "it is cut out whole");
+    }
+    if let Ok(holder) = signed::check(bytes, &root, 0, true) {
+        assert!(holder.remembered_until > 0 && !holder.certificate.is_empty());
     }
     if let Ok(canonical) = exclusive(bytes, root.span.0) {
         assert_eq!(exclusive(&canonical, 0).as_ref(), Ok(&canonical));

@@ -9,6 +9,7 @@ use signin::authenticate::certificate::client::{Applicant, CertificateError, Obt
 use signin::authenticate::certificate::published::PublishedCertificates;
 use signin::http::Web;
 use signin::io::Io;
+use signin::web_ticket::client::TicketMeans;
 use support::{Attempt, LONG};
 use url::Url;
 use uuid::Uuid;
@@ -23,7 +24,7 @@ async fn ask(lab: &Lab, attempt: &Attempt, device: u128) -> Result<Obtained, Cer
     let key = io.new_key(2048).await.expect("a key").pkcs8;
     let applicant = Applicant {
         aor: &attempt.sign_in.aor,
-        log_on: attempt.sign_in.log_on.as_ref().expect("has one"),
+        means: TicketMeans { log_on: attempt.sign_in.log_on.as_ref(), certificate: None },
         device: Uuid::from_u128(device),
         private_key: &key,
     };

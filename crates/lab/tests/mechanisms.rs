@@ -13,6 +13,8 @@ use signin::authenticate::keyring::{Keyring, UserCertificate};
 use signin::authenticate::message::Scheme;
 use signin::name::Aor;
 use signin::tickets::{Source, Tickets};
+use signin::web_ticket::message::TokenRequest;
+use signin::web_ticket::signed;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -244,4 +246,107 @@ async fn curl_obtains_web_tickets_with_ntlm_and_with_kerberos() {
     assert!(done.status.success(), "{done:?}");
     let ticket = curl(&lab, &["--negotiate", "--user", ":"], &envs);
     assert!(ticket.ends_with("\n200") && ticket.contains("SamlSecurityToken-"), "{ticket}");
+}
+
+#[tokio::test]
+async fn a_certificate_alone_finds_its_server_and_signs_in() {
+    let lab = lab().await;
+    let pocket = Arc::new(Pocket::default());
+    assert!(only(alice(&lab, &pocket), Scheme::TlsDsk).run().await.report.signed_in);
+    let mut later = by_certificate_alone(alice(&lab, &pocket));
+    later.sign_in.discovery.manual.clear();
+    let outcome = later.run().await;
+    assert!(outcome.report.signed_in, "{}\n{}", outcome.sentence(), outcome.ladder());
+    assert!(registers(&outcome).iter().all(|(scheme, ..)| *scheme == "TLS-DSK"));
+    let ladder = outcome.ladder();
+    assert!(ladder.contains("POST /WebTicket/…/cert") && !ladder.contains("NTLM AUTH"), "{ladder}");
+
+    let aor: Aor = "alice@contoso.test".parse().expect("an address");
+    assert_eq!(lab.store().revoke(&aor, None, 1).await, Ok(1));
+    let mut refused = by_certificate_alone(alice(&lab, &pocket));
+    refused.sign_in.discovery.manual.clear();
+    let refused = refused.run().await;
+    assert_eq!(refused.id(), "dsk-cert-revoked", "{}", refused.sentence());
+}
+
+/// The certificate of alice's first sign-in.
+async fn kept_certificate(lab: &Lab) -> UserCertificate {
+    let pocket = Arc::new(Pocket::default());
+    assert!(only(alice(lab, &pocket), Scheme::TlsDsk).run().await.report.signed_in);
+    pocket.load(&"alice@contoso.test".parse().expect("an address")).expect("kept")
+}
+
+/// Runs xmlsec1; what it prints, when it agrees.
+fn xmlsec(arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new("xmlsec1").args(arguments).stdin(Stdio::null()).output().expect("xmlsec1 runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+const SIGNED_IDS: [&str; 4] = [
+    "--id-attr:Id",
+    "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd:Timestamp",
+    "--id-attr:Id",
+    "http://schemas.xmlsoap.org/soap/envelope/:Body",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs xmlsec1 and curl; run by make test"]
+async fn messages_signed_with_a_certificate_are_those_of_another_xml_signature() {
+    let lab = lab().await;
+    let kept = kept_certificate(&lab).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        path.display().to_string()
+    };
+    let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().expect("after 1970").as_secs()).expect("before the end");
+    let asked = TokenRequest::read(REQUEST.as_bytes()).expect("a request");
+    let ours = signed::write(&asked, &kept.certificate, &kept.key, now).expect("a message");
+    let pem = openssl::pkey::PKey::private_key_from_pkcs8(&kept.key).and_then(|key| key.private_key_to_pem_pkcs8());
+    let (certificate, key) = (file("user.der", &kept.certificate), file("user.pem", &pem.expect("a key")));
+
+    let verify = |message: &str| {
+        let message = file("ours.xml", message.as_bytes());
+        xmlsec(&[&["--verify", "--pubkey-cert-der", &certificate][..], &SIGNED_IDS, &[&message]].concat())
+    };
+    assert!(verify(&ours).is_ok(), "{:?}", verify(&ours));
+    assert!(verify(&ours.replace("sip:alice@", "sip:bob@")).is_err());
+
+    // The same message with blanks, another order of attributes, and nothing signed yet.
+    let template = ours
+        .replace("<s:Body xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\" ", "\n  <s:Body ")
+        .replace("<Reference ", "\n    <Reference ");
+    let empty = |text: &str, name: &str| {
+        let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+        text.split(&open)
+            .enumerate()
+            .map(|(n, part)| match (n, part.split_once(&close)) {
+                (1.., Some((_, rest))) => format!("{open}{close}{rest}"),
+                _ => part.to_owned(),
+            })
+            .collect::<String>()
+    };
+    let template = file("template.xml", empty(&empty(&template, "DigestValue"), "SignatureValue").as_bytes());
+    let theirs = xmlsec(&[&["--sign", "--privkey-pem", &key][..], &SIGNED_IDS, &[&template]].concat());
+    let theirs = file("theirs.xml", theirs.expect("signed").as_bytes());
+    let post = |message: &str| {
+        let ready = lab.ready();
+        let web = ready.hosts.iter().find(|host| host.fqdn == "web1.contoso.test").and_then(|host| host.https);
+        let web = web.expect("web services");
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--max-time", "20", "--cacert", &ready.ca.display().to_string()])
+            .args(["--resolve", &format!("web1.contoso.test:{}:{}", web.port(), web.ip())])
+            .args(["--write-out", "\n%{http_code}", "--header", "Content-Type: text/xml"])
+            .args(["--data-binary", &format!("@{message}")])
+            .arg(format!("https://web1.contoso.test:{}/WebTicket/WebTicketService.svc/cert", web.port()))
+            .output()
+            .expect("curl runs");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let first = post(&theirs);
+    assert!(first.ends_with("\n200") && first.contains("SamlSecurityToken-"), "{first}");
+    let again = post(&theirs);
+    assert!(again.ends_with("\n500") && again.contains("28903"), "{again}");
 }

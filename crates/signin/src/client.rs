@@ -81,7 +81,7 @@ pub struct SignedIn<'a> {
     pub settled: Settled,
     /// Where that server is: what to try first the next time.
     pub reached: Cached,
-    /// What [`SignIn::prepare_next`] needs: the offer of certificates that was not taken.
+    /// What [`SignIn::prepare_next`] needs: the offer of certificates.
     certificates: Option<Challenge>,
 }
 
@@ -161,7 +161,8 @@ impl SignIn {
 
     /// The same, for whoever wants to try again.
     pub(crate) async fn attempt<'a>(&self, io: &'a dyn Io) -> Result<SignedIn<'a>, Unsuccessful> {
-        let mut discovery = Discovery::new(self.aor.clone(), self.discovery.clone(), self.log_on.clone());
+        let mut discovery = Discovery::new(self.aor.clone(), self.discovery.clone(), self.log_on.clone())
+            .with_certificate(self.certificate_at_hand(io));
         let mut first_failure = None;
         let mut remarked = 0;
         loop {
@@ -469,21 +470,24 @@ impl SignIn {
         }
     }
 
-    /// After a sign-in with a password or a ticket: obtains the certificate that the next one will use, when the server
-    /// offers certificates, there is a place to keep one, and none is there that is still good for long. Gives until when
-    /// it is valid; nothing when there was nothing to do.
+    /// After a sign-in: obtains the certificate that the next one will use, when the server offers certificates, there is a
+    /// place to keep one, and none is there that is still good for long. One that is near its end is enough to ask for the
+    /// next one, without a password. Gives until when it is valid; nothing when there was nothing to do.
     pub async fn prepare_next(&self, io: &dyn Io, signed_in: &SignedIn<'_>) -> Option<Result<i64, Verdict>> {
-        let (keyring, log_on) = (self.keyring.as_ref()?, self.log_on.as_ref()?);
+        let keyring = self.keyring.as_ref()?;
         let challenge = signed_in.certificates.as_ref()?;
         let now = io.now();
         let kept = keyring.load(&self.aor);
-        if kept.is_some_and(|kept| kept.usable_at(now.unix_seconds) && !kept.is_old_at(now.unix_seconds)) {
+        let kept = kept.filter(|kept| kept.usable_at(now.unix_seconds));
+        if kept.as_ref().is_some_and(|kept| !kept.is_old_at(now.unix_seconds))
+            || (kept.is_none() && self.log_on.is_none())
+        {
             return None;
         }
         let limits = self.discovery.limits;
         let web = Web::new(limits.web, now.since_start + limits.total, self.proxy.clone());
         let registration = signed_in.session.registration();
-        let obtained = self.obtain_certificate(io, &web, challenge, registration, log_on).await;
+        let obtained = self.obtain_certificate(io, &web, challenge, registration).await;
         web.close(io).await;
         Some(match obtained {
             Err(failure) => Err(failure.verdict()),

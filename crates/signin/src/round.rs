@@ -23,6 +23,7 @@ use crate::name::AccountName;
 use crate::register::client::{RegisterFailure, Registration};
 use crate::report::{Event, Registers, Step};
 use crate::secret::Password;
+use crate::web_ticket::client::TicketMeans;
 use crate::web_ticket::message::write_time;
 use mechanism::kerberos::ApOptions;
 use mechanism::ntlm::Entropy;
@@ -54,7 +55,7 @@ pub(crate) struct Ended {
     pub(crate) mechanism: String,
     /// CSeq of the last REGISTER.
     pub(crate) cseq: u32,
-    /// The server's offer of TLS-DSK, when it made one and another mechanism was used.
+    /// The server's offer of TLS-DSK, when it made one.
     pub(crate) certificates: Option<Challenge>,
 }
 
@@ -132,9 +133,7 @@ impl<'r> Round<'r> {
             let challenge = challenge.clone();
             match self.go(link, way, &challenge).await? {
                 Gone::Answered(answer) => {
-                    if way.scheme() != Scheme::TlsDsk {
-                        self.certificates = offered.into_iter().find(|c| c.scheme == Scheme::TlsDsk);
-                    }
+                    self.certificates = offered.into_iter().find(|c| c.scheme == Scheme::TlsDsk);
                     evidence(format!("the final answer of {} carries a right signature", self.server));
                     return Ok(answer);
                 }
@@ -162,18 +161,13 @@ impl<'r> Round<'r> {
     fn means(&self, io: &dyn Io) -> Means {
         let log_on = self.sign_in.log_on.as_ref();
         Means {
-            certificate: self.certificate_at_hand(io).is_some(),
+            certificate: self.sign_in.certificate_at_hand(io).is_some(),
             tickets: log_on.is_some_and(|log_on| {
                 log_on.tickets.as_ref().is_some_and(|tickets| tickets.has_some() || log_on.password.is_some())
             }),
             password: log_on.is_some_and(|log_on| log_on.password.is_some()),
             keyring: self.sign_in.keyring.is_some(),
         }
-    }
-
-    fn certificate_at_hand(&self, io: &dyn Io) -> Option<UserCertificate> {
-        let certificate = self.sign_in.keyring.as_ref()?.load(&self.sign_in.aor)?;
-        certificate.usable_at(io.now().unix_seconds).then_some(certificate)
     }
 
     /// A ticket, and at once the REGISTER signed with it.
@@ -195,7 +189,9 @@ impl<'r> Round<'r> {
     }
 
     async fn stored_certificate(&mut self, link: &mut Link<'_>, challenge: &Challenge) -> Result<Gone, Stopped> {
-        let Some(certificate) = self.certificate_at_hand(link.io()) else { return Ok(self.no_password(challenge)) };
+        let Some(certificate) = self.sign_in.certificate_at_hand(link.io()) else {
+            return Ok(self.no_password(challenge));
+        };
         let gone = self.tls_dsk(link, challenge, &certificate).await?;
         // What this server does not take, no server of the deployment does.
         if let (Gone::Refused { .. }, Some(keyring)) = (&gone, &self.sign_in.keyring) {
@@ -207,11 +203,9 @@ impl<'r> Round<'r> {
     /// The certificate comes over the web, while this connection waits.
     async fn new_certificate(&mut self, link: &mut Link<'_>, challenge: &Challenge) -> Result<Gone, Stopped> {
         let io = link.io();
-        let (Some(log_on), Some(keyring)) = (&self.sign_in.log_on, &self.sign_in.keyring) else {
-            return Ok(self.no_password(challenge));
-        };
+        let Some(keyring) = &self.sign_in.keyring else { return Ok(self.no_password(challenge)) };
         self.web.set_deadline(io.now().since_start + self.sign_in.discovery.limits.total);
-        let obtained = self.sign_in.obtain_certificate(io, self.web, challenge, self.registration, log_on).await;
+        let obtained = self.sign_in.obtain_certificate(io, self.web, challenge, self.registration).await;
         self.web.set_deadline(Duration::MAX);
         let certificate = match obtained {
             Ok(certificate) => certificate,
@@ -435,21 +429,29 @@ impl Gone {
 }
 
 impl SignIn {
-    /// A new key, and a certificate for it from the service that the challenge names.
+    /// The certificate of an earlier sign-in, when it is still good.
+    pub(crate) fn certificate_at_hand(&self, io: &dyn Io) -> Option<UserCertificate> {
+        let certificate = self.keyring.as_ref()?.load(&self.aor)?;
+        certificate.usable_at(io.now().unix_seconds).then_some(certificate)
+    }
+
+    /// A new key, and a certificate for it from the service that the challenge names. Who has one that is still good needs
+    /// no password for the next.
     pub(crate) async fn obtain_certificate(
         &self,
         io: &dyn Io,
         web: &Web,
         challenge: &Challenge,
         registration: &Registration,
-        log_on: &LogOn,
     ) -> Result<UserCertificate, Box<AuthFailure>> {
         let unusable = |why: String| Box::new(AuthFailure::BadChallenge { server: challenge.target_name.clone(), why });
         let sts = challenge.sts_uri.as_deref().ok_or_else(|| unusable("it names no certificate service".to_owned()))?;
         let sts = Url::parse(sts).map_err(|_| unusable(format!("its certificate service {sts} is no URL")))?;
         let key = io.new_key(KEY_BITS).await.map_err(unusable)?;
         let device = registration.instance.uuid();
-        let applicant = Applicant { aor: &self.aor, log_on, device, private_key: &key.pkcs8 };
+        let at_hand = self.certificate_at_hand(io);
+        let means = TicketMeans { certificate: at_hand.as_ref(), log_on: self.log_on.as_ref() };
+        let applicant = Applicant { aor: &self.aor, means, device, private_key: &key.pkcs8 };
         let obtained = certificate::obtain(io, web, &sts, &applicant).await.map_err(|error| {
             let (verdict, blames_password) = (Box::new(error.verdict()), error.blames_password());
             Box::new(AuthFailure::Certificate { verdict, blames_password })

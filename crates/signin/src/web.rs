@@ -7,14 +7,16 @@
 //! | `/`, `…/AutodiscoverService.svc/root`, `…/domain` | Autodiscover | anybody, without TLS too |
 //! | `…/root/user` | Autodiscover | who shows a web ticket |
 //! | `/WebTicket/WebTicketService.svc` | tickets | who logs on with Kerberos or NTLM |
+//! | `/WebTicket/WebTicketService.svc/cert` | tickets | who signs with a user certificate |
 //! | `/CertProv/CertProvisioningService.svc/WebTicket_Proof_SHA1` | certificates | who shows a web ticket and proves its key |
 //! | `…/mex` | metadata of the last two | anybody |
 //!
 //! Paths are compared without case. Without TLS there is Autodiscover's Root only.
 
 use crate::authenticate::certificate;
+use crate::authenticate::certificate::judge::Judge;
 use crate::authenticate::certificate::server::{CertificateService, Certification, Settings as CertificateSettings};
-use crate::authenticate::verifier::{KerberosVerifier, NtlmVerifier};
+use crate::authenticate::verifier::{CertificateVerifier, KerberosVerifier, NtlmVerifier};
 use crate::directory::Directory;
 use crate::discover::AccessLocation;
 use crate::discover::server::{ROOT_PATH, Site};
@@ -25,7 +27,7 @@ use crate::topology::Topology;
 use crate::web_ticket::authority::{TicketAuthority, TicketRefusal};
 use crate::web_ticket::message::{Diagnostics, error_id};
 use crate::web_ticket::server::{Settings as TicketSettings, TicketService};
-use crate::web_ticket::{DIAGNOSTICS_HEADER, SERVICE_PATH, TICKET_HEADER, TICKET_URL_HEADER};
+use crate::web_ticket::{CERTIFICATE_PATH, DIAGNOSTICS_HEADER, SERVICE_PATH, TICKET_HEADER, TICKET_URL_HEADER};
 use mechanism::ntlm::TargetNames;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ enum Route {
     User,
     TicketMetadata,
     Ticket,
+    TicketByCertificate,
     CertificateMetadata,
     Certificate,
 }
@@ -50,6 +53,7 @@ impl Route {
             return match rest {
                 "" => Some(Route::Ticket),
                 "/mex" => Some(Route::TicketMetadata),
+                CERTIFICATE_PATH => Some(Route::TicketByCertificate),
                 _ => None,
             };
         }
@@ -70,7 +74,7 @@ impl Route {
 
     fn method(self) -> &'static str {
         match self {
-            Route::Ticket | Route::Certificate => "POST",
+            Route::Ticket | Route::TicketByCertificate | Route::Certificate => "POST",
             _ => "GET",
         }
     }
@@ -115,9 +119,13 @@ impl WebServices {
     /// The services of one site.
     pub fn new(site: Site, backing: &Backing) -> Arc<WebServices> {
         let Backing { topology, directory, ntlm, kerberos, authority, surroundings, .. } = backing.clone();
+        let judge = backing.certification.clone().map(|Certification { authority, published }| {
+            Arc::new(Judge::new(authority, published, surroundings.clone())) as Arc<dyn CertificateVerifier>
+        });
         let tickets = TicketService::new(
             TicketSettings::new(&site.web, &site.fqdn),
             authority.clone(),
+            judge,
             directory.clone(),
             surroundings.clone(),
         );
@@ -156,6 +164,10 @@ impl WebServices {
             Route::User => self.user(request).await,
             Route::TicketMetadata => self.tickets.metadata(),
             Route::Ticket => self.tickets.issue(gate, request).await,
+            Route::TicketByCertificate => match &self.certificates {
+                Some(_) => self.tickets.issue_to_holder(request).await,
+                None => self.site.bare(404),
+            },
             Route::CertificateMetadata => match &self.certificates {
                 Some(certificates) => certificates.metadata(),
                 None => self.site.bare(404),

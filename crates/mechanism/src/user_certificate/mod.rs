@@ -19,10 +19,12 @@
 
 mod authority;
 mod envelope;
+mod proof;
 mod read;
 pub mod request;
 
 pub use authority::{AuthorityError, Lifetimes, Order, UserCertificateAuthority};
+pub use proof::{Digest, sign};
 pub use read::{Fingerprint, NotACertificate, UserCertificate};
 pub use request::{CertificateRequest, RequestError, RequestLimits};
 

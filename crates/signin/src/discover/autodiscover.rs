@@ -18,12 +18,11 @@ use super::finding::Finding;
 use super::trust::Trust;
 use crate::http::{Request, Web};
 use crate::io::{HttpResponse, Io};
-use crate::log_on::LogOn;
 use crate::name::Aor;
 use crate::report::{Event, Step};
 use crate::topology::HostPort;
 use crate::web_ticket::TICKET_URL_HEADER;
-use crate::web_ticket::client::{Ticket, diagnostics, obtain};
+use crate::web_ticket::client::{Ticket, TicketMeans, diagnostics, obtain};
 use crate::web_ticket::message::write_time;
 use futures_util::future::{Either, select};
 use std::pin::pin;
@@ -40,8 +39,8 @@ pub struct Walk<'a> {
     pub trust: &'a Trust,
     /// Who signs in.
     pub aor: &'a Aor,
-    /// Who logs on; without, the walk ends at the user's resource.
-    pub log_on: Option<&'a LogOn>,
+    /// What there is to ask for a ticket with; without any, the walk ends at the user's resource.
+    pub means: TicketMeans<'a>,
     /// Takes the entry of this place, whatever the server says.
     pub view: Option<AccessLocation>,
     /// Redirects followed at most.
@@ -184,7 +183,9 @@ impl Walk<'_> {
     }
 
     async fn ticket(&self, user: &Url, location: &str) -> Result<Ticket, Finding> {
-        let log_on = self.log_on.ok_or_else(|| Finding::NoCredentials { url: user.to_string() })?;
+        if self.means.are_none() {
+            return Err(Finding::NoCredentials { url: user.to_string() });
+        }
         let insecure = || Finding::InsecureLink { from: user.to_string(), to: location.to_owned() };
         let authority = Url::parse(location.trim()).map_err(|_| insecure())?;
         let host = authority.host_str().unwrap_or_default();
@@ -194,7 +195,7 @@ impl Walk<'_> {
         if !(user.host_str() == Some(host) || self.trust.covers(host)) {
             return Err(Finding::ForeignHost { from: user.to_string(), host: host.to_owned() });
         }
-        let ticket = obtain(self.io, self.web, &authority, user, self.aor, log_on).await?;
+        let ticket = obtain(self.io, self.web, &authority, user, self.aor, self.means).await?;
         let until = write_time(ticket.lifetime().expires);
         self.say(format!("{authority} gave a web ticket for {}, valid until {until}", self.aor));
         Ok(ticket)

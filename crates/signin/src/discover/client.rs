@@ -24,12 +24,14 @@ use super::AccessLocation;
 use super::autodiscover::{Found, Walk};
 use super::finding::Finding;
 use super::trust::Trust;
+use crate::authenticate::keyring::UserCertificate;
 use crate::connect::Proxy;
 use crate::http::{Limits as WebLimits, Web, dns_words};
 use crate::io::{DnsAnswer, Io, RecordKind, Srv};
 use crate::log_on::LogOn;
 use crate::name::{Aor, SipDomain};
 use crate::report::{Event, Step, Verdict};
+use crate::web_ticket::client::TicketMeans;
 use futures_util::StreamExt;
 use futures_util::future::{Either, select};
 use futures_util::stream::FuturesUnordered;
@@ -172,6 +174,7 @@ pub struct Discovery {
     aor: Aor,
     ask: Ask,
     log_on: Option<LogOn>,
+    certificate: Option<UserCertificate>,
     trust: Trust,
     web: Web,
     plan: VecDeque<Way>,
@@ -195,11 +198,18 @@ impl Discovery {
             aor,
             ask,
             log_on,
+            certificate: None,
             ready: VecDeque::new(),
             offered: BTreeSet::new(),
             findings: Vec::new(),
             began: None,
         }
+    }
+
+    /// Web services are asked with this certificate first: that needs no password.
+    #[must_use]
+    pub fn with_certificate(self, certificate: Option<UserCertificate>) -> Discovery {
+        Discovery { certificate, ..self }
     }
 
     /// The next server to try; `None` when there is no other.
@@ -299,7 +309,7 @@ impl Discovery {
             web: &self.web,
             trust: &self.trust,
             aor: &self.aor,
-            log_on: self.log_on.as_ref(),
+            means: TicketMeans { certificate: self.certificate.as_ref(), log_on: self.log_on.as_ref() },
             view: self.ask.view,
             redirects: self.ask.limits.redirects,
         };

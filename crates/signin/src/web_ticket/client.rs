@@ -1,22 +1,26 @@
-//! Obtaining a ticket: metadata, RequestSecurityToken over HTTP NTLM, response. `[MS-OCAUTHWS]` §3.1.
+//! Obtaining a ticket: metadata, RequestSecurityToken, response. `[MS-OCAUTHWS]` §3.1. It is asked for with the user's
+//! certificate, when there is one and the service takes it: that needs no password. Else over HTTP with Kerberos or NTLM.
 //!
 //! The password's proof goes to whatever place the metadata names, so that place must be reached over TLS and be the
 //! very host the metadata came from.
 
 use super::TICKET_HEADER;
 use super::message::{
-    CONTENT_TYPE, Diagnostics, ISSUE_ACTION, Lifetime, MessageError, Metadata, Proof, SAML_TOKEN, SYMMETRIC_KEY,
-    TokenRequest, TokenResponse, WIN_NEGOTIATE,
+    CERTIFICATE, CONTENT_TYPE, Diagnostics, ISSUE_ACTION, Lifetime, MessageError, Metadata, Proof, SAML_TOKEN,
+    SYMMETRIC_KEY, TokenRequest, TokenResponse, WIN_NEGOTIATE,
 };
 use super::proof_key::ProofKey;
+use super::signed;
+use crate::authenticate::keyring::UserCertificate;
 use crate::http::ntlm::NtlmError;
 use crate::http::{Failure, Request, Web};
 use crate::io::{HttpResponse, Io};
 use crate::log_on::LogOn;
 use crate::name::Aor;
-use crate::report::{Certainty, Verdict};
+use crate::report::{Certainty, Event, Step, Verdict};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mechanism::user_certificate::KeyError;
 use std::fmt;
 use url::Url;
 use zeroize::Zeroizing;
@@ -72,6 +76,22 @@ impl fmt::Debug for Ticket {
     }
 }
 
+/// What there is to ask for a ticket with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TicketMeans<'a> {
+    /// A certificate of the user that is still good.
+    pub certificate: Option<&'a UserCertificate>,
+    /// A password, or Kerberos tickets.
+    pub log_on: Option<&'a LogOn>,
+}
+
+impl TicketMeans<'_> {
+    /// Whether there is nothing at all.
+    pub fn are_none(&self) -> bool {
+        self.certificate.is_none() && self.log_on.is_none()
+    }
+}
+
 /// Why there is no ticket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
@@ -113,6 +133,17 @@ pub enum TicketError {
         /// Where it sends us.
         location: String,
     },
+    /// There is nothing to ask with, or the one thing there is cannot be used.
+    #[error("{url} wants {wanted} for a web ticket, and there is none")]
+    NothingToShow {
+        /// Who.
+        url: String,
+        /// What it takes.
+        wanted: &'static str,
+    },
+    /// The key of the certificate cannot be used.
+    #[error("the certificate cannot be used to ask for a web ticket: {0}")]
+    Key(#[from] KeyError),
     /// The service said no.
     #[error("the ticket service {url} refused with {status}{}", reason_of(.diagnostics))]
     Refused {
@@ -164,6 +195,13 @@ impl TicketError {
         if let TicketError::Web(Failure::Connect(failure)) = self {
             return of_connection(failure.verdict());
         }
+        let told = |diagnostics: &Option<Diagnostics>| diagnostics.as_ref().and_then(|told| told.cause.clone());
+        if let TicketError::Refused { diagnostics, .. } = self
+            && let Some(id) = told(diagnostics)
+        {
+            let fix = "sign in with the password: that obtains a new certificate".to_owned();
+            return Verdict { id, certainty: Certainty::Certain, sentence: self.to_string(), fix };
+        }
         let (id, certainty, fix) = self.blame();
         Verdict { id: id.to_owned(), certainty, sentence: self.to_string(), fix: fix.to_owned() }
     }
@@ -188,6 +226,12 @@ impl TicketError {
             }
             TicketError::NoPort { .. } => {
                 ("wt-mex-bad", Certain, "enable Windows authentication for the web ticket service")
+            }
+            TicketError::NothingToShow { .. } => {
+                ("auth-no-common-scheme", Certain, "give the password, or keep the certificate of an earlier sign-in")
+            }
+            TicketError::Key(_) => {
+                ("dsk-private-key-lost", Certain, "delete the certificate and its key, so that new ones are made")
             }
             TicketError::Refused { status, diagnostics, .. } => refused(*status, diagnostics.as_ref()),
             TicketError::Response { .. } => ("wt-5xx", Consistent, "save the response and see who wrote it"),
@@ -226,65 +270,143 @@ pub async fn obtain(
     authority: &Url,
     service: &Url,
     aor: &Aor,
-    log_on: &LogOn,
+    means: TicketMeans<'_>,
 ) -> Result<Ticket, TicketError> {
     if authority.scheme() != "https" {
         return Err(TicketError::NotSecure(authority.to_string()));
     }
-    let port = windows_port(io, web, authority).await?;
-    let mut entropy = Zeroizing::new(vec![0; 32]);
-    io.fill_random(&mut entropy);
-    let mut context = [0; 16];
-    io.fill_random(&mut context);
-    let request = TokenRequest {
-        context: Some(uuid::Builder::from_random_bytes(context).into_uuid().to_string()),
-        token_type: Some(SAML_TOKEN.to_owned()),
-        applies_to: service.to_string(),
-        claim: aor.to_uri(),
-        entropy: Some(entropy.clone()),
-        key_type: Some(SYMMETRIC_KEY.to_owned()),
+    let ports = Ports::read(io, web, authority).await?;
+    let asking = Asking { io, web, service, aor };
+    let by_certificate = match (means.certificate, ports.of(CERTIFICATE)) {
+        (Some(certificate), Some(port)) => Some(asking.with_certificate(port?, certificate).await),
+        _ => None,
     };
-    let post = Request::post(port.clone(), request.write())
-        .with("Content-Type", CONTENT_TYPE)
-        .with("SOAPAction", format!("\"{ISSUE_ACTION}\""));
-    let answer = web.fetch_as(io, &post, log_on).await?;
-    if answer.status != 200 {
-        let (url, status, diagnostics) = (port.to_string(), answer.status, diagnostics(&answer));
-        return Err(TicketError::Refused { url, status, diagnostics });
+    match (by_certificate, means.log_on) {
+        (Some(Ok(ticket)), _) => Ok(ticket),
+        (Some(Err(error)), None) => Err(error),
+        (None, None) => {
+            Err(TicketError::NothingToShow { url: authority.to_string(), wanted: "a password or a Kerberos ticket" })
+        }
+        (refused, Some(log_on)) => {
+            if let Some(Err(error)) = refused {
+                io.tell(Event::Remark(Step::Authentication, format!("not by certificate: {error}")));
+            }
+            asking.logged_on(ports.of(WIN_NEGOTIATE).ok_or_else(|| ports.lacks())??, log_on).await
+        }
     }
-    let unusable = |why| TicketError::Response { url: port.to_string(), why };
-    let response = TokenResponse::read(&answer.body).map_err(unusable)?;
-    if response.lifetime.expires <= io.now().unix_seconds {
-        return Err(TicketError::Stale { url: port.to_string() });
-    }
-    let proof_key = match response.proof {
-        Proof::Computed(server_entropy) => Some(ProofKey::derive(&entropy, &server_entropy)),
-        Proof::Key(key) => Some(key),
-        Proof::None => None,
-    };
-    Ok(Ticket { service: service.clone(), assertion: response.assertion, lifetime: response.lifetime, proof_key })
 }
 
-/// Asks the metadata for the port that takes Windows credentials.
-async fn windows_port(io: &dyn Io, web: &Web, authority: &Url) -> Result<Url, TicketError> {
-    let mut url = authority.clone();
-    url.set_path(&format!("{}/mex", authority.path().trim_end_matches('/')));
-    url.set_query(None);
-    let answer = web.fetch(io, &Request::get(url.clone())).await?;
-    if answer.status != 200 {
-        return Err(TicketError::MetadataStatus { url: url.to_string(), status: answer.status });
+/// One wish for a ticket.
+struct Asking<'a> {
+    io: &'a dyn Io,
+    web: &'a Web,
+    service: &'a Url,
+    aor: &'a Aor,
+}
+
+impl Asking<'_> {
+    /// The wish, and our part of the proof key.
+    fn request(&self) -> (TokenRequest, Zeroizing<Vec<u8>>) {
+        let mut entropy = Zeroizing::new(vec![0; 32]);
+        self.io.fill_random(&mut entropy);
+        let mut context = [0; 16];
+        self.io.fill_random(&mut context);
+        let request = TokenRequest {
+            context: Some(uuid::Builder::from_random_bytes(context).into_uuid().to_string()),
+            token_type: Some(SAML_TOKEN.to_owned()),
+            applies_to: self.service.to_string(),
+            claim: self.aor.to_uri(),
+            entropy: Some(entropy.clone()),
+            key_type: Some(SYMMETRIC_KEY.to_owned()),
+        };
+        (request, entropy)
     }
-    let unusable = |why| TicketError::Metadata { url: url.to_string(), why };
-    let metadata = Metadata::read(&answer.body).map_err(unusable)?;
-    let Some(location) = metadata.port(WIN_NEGOTIATE) else {
-        let names: Vec<&str> = metadata.ports.iter().map(|port| port.name.as_str()).collect();
-        return Err(TicketError::NoPort { url: url.to_string(), offered: names.join(", ") });
-    };
-    let port = Url::parse(location).map_err(|_| unusable(MessageError::Unusable("port address")))?;
-    if port.scheme() != "https" || port.host_str() != authority.host_str() {
-        return Err(TicketError::ForeignPort { url: url.to_string(), location: location.to_owned() });
+
+    async fn with_certificate(&self, port: Url, certificate: &UserCertificate) -> Result<Ticket, TicketError> {
+        let (request, entropy) = self.request();
+        let now = self.io.now().unix_seconds;
+        let message = signed::write(&request, &certificate.certificate, &certificate.key, now)?;
+        let answer = self.web.fetch(self.io, &post(&port, message)).await?;
+        let ticket = self.ticket(&port, &answer, &entropy)?;
+        let line = format!("{port} took the user's certificate for a web ticket");
+        self.io.tell(Event::Evidence(Step::Authentication, line));
+        Ok(ticket)
     }
-    Ok(port)
+
+    async fn logged_on(&self, port: Url, log_on: &LogOn) -> Result<Ticket, TicketError> {
+        let (request, entropy) = self.request();
+        let answer = self.web.fetch_as(self.io, &post(&port, request.write()), log_on).await?;
+        self.ticket(&port, &answer, &entropy)
+    }
+
+    fn ticket(&self, port: &Url, answer: &HttpResponse, entropy: &[u8]) -> Result<Ticket, TicketError> {
+        if answer.status != 200 {
+            let (url, status, diagnostics) = (port.to_string(), answer.status, diagnostics(answer));
+            return Err(TicketError::Refused { url, status, diagnostics });
+        }
+        let unusable = |why| TicketError::Response { url: port.to_string(), why };
+        let response = TokenResponse::read(&answer.body).map_err(unusable)?;
+        if response.lifetime.expires <= self.io.now().unix_seconds {
+            return Err(TicketError::Stale { url: port.to_string() });
+        }
+        let proof_key = match response.proof {
+            Proof::Computed(server_entropy) => Some(ProofKey::derive(entropy, &server_entropy)),
+            Proof::Key(key) => Some(key),
+            Proof::None => None,
+        };
+        let (service, lifetime) = (self.service.clone(), response.lifetime);
+        Ok(Ticket { service, assertion: response.assertion, lifetime, proof_key })
+    }
+}
+
+fn post(port: &Url, body: String) -> Request {
+    Request::post(port.clone(), body)
+        .with("Content-Type", CONTENT_TYPE)
+        .with("SOAPAction", format!("\"{ISSUE_ACTION}\""))
+}
+
+/// The ports of a ticket service, as its metadata names them.
+struct Ports<'a> {
+    /// The service as it was named to us; only its own host gets anything.
+    authority: &'a Url,
+    /// Where the metadata is.
+    url: String,
+    metadata: Metadata,
+}
+
+impl<'a> Ports<'a> {
+    async fn read(io: &dyn Io, web: &Web, authority: &'a Url) -> Result<Ports<'a>, TicketError> {
+        let mut url = authority.clone();
+        url.set_path(&format!("{}/mex", authority.path().trim_end_matches('/')));
+        url.set_query(None);
+        let answer = web.fetch(io, &Request::get(url.clone())).await?;
+        let url = url.to_string();
+        if answer.status != 200 {
+            return Err(TicketError::MetadataStatus { url, status: answer.status });
+        }
+        match Metadata::read(&answer.body) {
+            Ok(metadata) => Ok(Ports { authority, url, metadata }),
+            Err(why) => Err(TicketError::Metadata { url, why }),
+        }
+    }
+
+    /// The port of that name, when there is one.
+    fn of(&self, name: &str) -> Option<Result<Url, TicketError>> {
+        let location = self.metadata.port(name)?;
+        let unusable = || TicketError::Metadata { url: self.url.clone(), why: MessageError::Unusable("port address") };
+        Some(Url::parse(location).map_err(|_| unusable()).and_then(|port| {
+            if port.scheme() == "https" && port.host_str() == self.authority.host_str() {
+                Ok(port)
+            } else {
+                Err(TicketError::ForeignPort { url: self.url.clone(), location: location.to_owned() })
+            }
+        }))
+    }
+
+    fn lacks(&self) -> TicketError {
+        let names: Vec<&str> = self.metadata.ports.iter().map(|port| port.name.as_str()).collect();
+        TicketError::NoPort { url: self.url.clone(), offered: names.join(", ") }
+    }
 }
 
 /// What a web service says about its refusal: in the header, else in a SOAP fault.

@@ -25,12 +25,14 @@ pub const SYMMETRIC_KEY: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/20051
 pub const PSHA1: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512/CK/PSHA1";
 /// Name of the port that takes HTTP NTLM and Negotiate.
 pub const WIN_NEGOTIATE: &str = "WebTicketServiceWinNegotiate";
+/// Name of the port that takes messages signed with a user certificate.
+pub const CERTIFICATE: &str = "WebTicketServiceCert";
 /// `Content-Type` of everything here.
 pub const CONTENT_TYPE: &str = "text/xml; charset=utf-8";
 /// Kind of claim: a SIP URI.
 pub const SIP_URI_CLAIM: &str = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/uri";
 
-const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+pub(crate) const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
 pub(crate) const TRUST: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512";
 const CLAIM_DIALECT: &str = "urn:component:Microsoft.Rtc.WebAuthentication.2010:authclaims";
 pub(crate) const WSU: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd";
@@ -145,11 +147,15 @@ impl fmt::Debug for TokenRequest {
 impl TokenRequest {
     /// Writes the SOAP message. With HTTP authentication the envelope has no header.
     pub fn write(&self) -> String {
-        let mut xml = String::from(
-            "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
-             xmlns:s=\"http://schemas.xmlsoap.org/soap/envelope/\"><s:Body>",
-        );
-        let _ = write!(xml, "<RequestSecurityToken xmlns=\"{TRUST}\"");
+        format!(
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope xmlns:s=\"{SOAP}\"><s:Body>{}</s:Body></s:Envelope>",
+            self.content()
+        )
+    }
+
+    /// What stands in the body.
+    pub(super) fn content(&self) -> String {
+        let mut xml = format!("<RequestSecurityToken xmlns=\"{TRUST}\"");
         if let Some(context) = &self.context {
             let _ = write!(xml, " Context=\"{}\"", escape(context));
         }
@@ -174,13 +180,17 @@ impl TokenRequest {
         if let Some(key_type) = &self.key_type {
             let _ = write!(xml, "<KeyType>{}</KeyType>", escape(key_type));
         }
-        xml.push_str("</RequestSecurityToken></s:Body></s:Envelope>");
+        xml.push_str("</RequestSecurityToken>");
         xml
     }
 
     /// Reads the SOAP message.
     pub fn read(bytes: &[u8]) -> Result<TokenRequest, MessageError> {
-        let envelope = parse(bytes)?;
+        TokenRequest::of(&parse(bytes)?)
+    }
+
+    /// Takes it out of a message that was read.
+    pub(super) fn of(envelope: &Element) -> Result<TokenRequest, MessageError> {
         let request = envelope
             .path(&["Body", "RequestSecurityToken"])
             .ok_or(MessageError::Missing("Body/RequestSecurityToken"))?;
@@ -367,6 +377,8 @@ pub mod error_id {
     pub const BAD_CERTIFICATION_REQUEST: u32 = 28907;
     /// Own: the Kerberos ticket is not accepted; the cause is told.
     pub const KERBEROS_REFUSED: u32 = 28908;
+    /// Own: the user certificate is not accepted; the cause is told.
+    pub const CERTIFICATE_REFUSED: u32 = 28909;
 }
 
 /// What a web service says is wrong, in its header or in a SOAP fault. `[MS-OCER]` §7.22 lists the ids.

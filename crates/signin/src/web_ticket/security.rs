@@ -29,9 +29,9 @@ use sha1::{Digest, Sha1};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-const DS: &str = "http://www.w3.org/2000/09/xmldsig#";
-const EXCLUSIVE: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
-const SHA1: &str = "http://www.w3.org/2000/09/xmldsig#sha1";
+pub(super) const DS: &str = "http://www.w3.org/2000/09/xmldsig#";
+pub(super) const EXCLUSIVE: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
+pub(super) const SHA1: &str = "http://www.w3.org/2000/09/xmldsig#sha1";
 const HMAC_SHA1: &str = "http://www.w3.org/2000/09/xmldsig#hmac-sha1";
 const SAML_ID: &str = "http://docs.oasis-open.org/wss/oasis-wss-saml-token-profile-1.0#SAMLAssertionID";
 
@@ -141,7 +141,7 @@ fn names_ticket(signature: &Element, id: &str) -> Result<(), SecurityError> {
 }
 
 /// The one child of that name; none when there are several, since others may read the other one.
-fn only<'a>(parent: &'a Element, name: &str) -> Option<&'a Element> {
+pub(super) fn only<'a>(parent: &'a Element, name: &str) -> Option<&'a Element> {
     let mut found = parent.children.iter().filter(|child| child.name == name);
     found.next().filter(|_| found.next().is_none())
 }
@@ -151,7 +151,7 @@ fn cut<'a>(document: &'a [u8], element: &Element) -> Option<&'a [u8]> {
 }
 
 /// Base64 content; nothing fits what is none.
-fn bytes(element: &Element) -> Vec<u8> {
+pub(super) fn bytes(element: &Element) -> Vec<u8> {
     let text: String = element.text.split_ascii_whitespace().collect();
     STANDARD.decode(text).unwrap_or_default()
 }

@@ -1,21 +1,25 @@
-//! The ticket service: metadata for anybody, tickets for who logs on with Kerberos or NTLM. `[MS-OCAUTHWS]` §3.2.
+//! The ticket service: metadata for anybody, tickets for who logs on with Kerberos or NTLM, or signs with a user certificate.
+//! `[MS-OCAUTHWS]` §3.2.
 //!
 //! Nothing of a request is looked at before its sender is known, so answers do not tell who has an account. After that
 //! the claim is checked: the address must belong to the account that logged on, and be enabled for SIP.
 
 use super::authority::{Grant, TicketAuthority};
 use super::message::{
-    CONTENT_TYPE, Diagnostics, Lifetime, Metadata, Port, Proof, SAML_TOKEN, SYMMETRIC_KEY, TokenRequest, TokenResponse,
-    WIN_NEGOTIATE, error_id,
+    CERTIFICATE, CONTENT_TYPE, Diagnostics, Lifetime, Metadata, Port, Proof, SAML_TOKEN, SYMMETRIC_KEY, TokenRequest,
+    TokenResponse, WIN_NEGOTIATE, error_id, parse,
 };
+use super::once::Once;
 use super::proof_key::ProofKey;
-use super::{DIAGNOSTICS_HEADER, SERVICE_PATH};
+use super::signed::{self, SignedError};
+use super::{CERTIFICATE_PATH, DIAGNOSTICS_HEADER, SERVICE_PATH};
+use crate::authenticate::verifier::{CertificateVerifier, Identity, Refusal as NotAccepted};
 use crate::directory::{Directory, User};
 use crate::http::gate::{Admission, Gate};
 use crate::io::{HttpRequest, HttpResponse};
-use crate::name::{AccountName, Aor};
+use crate::name::Aor;
 use crate::service::Surroundings;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use url::Url;
 use zeroize::Zeroizing;
@@ -32,12 +36,17 @@ pub struct Settings {
     pub fqdn: String,
     /// How long a ticket is valid: 8 h. Clients keep it that long.
     pub lifetime: Duration,
+    /// Whether messages signed with a certificate may be signed with SHA-1, as clients of the time do.
+    pub sha1: bool,
+    /// Signed messages that are remembered, so that none is taken twice.
+    pub remembered: usize,
 }
 
 impl Settings {
     /// The defaults for web services at this authority.
     pub fn new(web: &str, fqdn: &str) -> Settings {
-        Settings { web: web.to_owned(), fqdn: fqdn.to_owned(), lifetime: Duration::from_secs(8 * 3600) }
+        let lifetime = Duration::from_secs(8 * 3600);
+        Settings { web: web.to_owned(), fqdn: fqdn.to_owned(), lifetime, sha1: true, remembered: 50_000 }
     }
 
     /// Base URL of the service.
@@ -55,8 +64,11 @@ impl Settings {
 pub struct TicketService {
     settings: Settings,
     authority: Arc<TicketAuthority>,
+    /// Who can tell whether a user certificate is good; without it no message signed with one is taken.
+    certificates: Option<Arc<dyn CertificateVerifier>>,
     directory: Arc<dyn Directory>,
     surroundings: Arc<dyn Surroundings>,
+    taken: Mutex<Once>,
 }
 
 impl TicketService {
@@ -64,10 +76,12 @@ impl TicketService {
     pub fn new(
         settings: Settings,
         authority: Arc<TicketAuthority>,
+        certificates: Option<Arc<dyn CertificateVerifier>>,
         directory: Arc<dyn Directory>,
         surroundings: Arc<dyn Surroundings>,
     ) -> TicketService {
-        TicketService { settings, authority, directory, surroundings }
+        let taken = Mutex::new(Once::new(settings.remembered));
+        TicketService { settings, authority, certificates, directory, surroundings, taken }
     }
 
     /// Its settings.
@@ -75,10 +89,13 @@ impl TicketService {
         &self.settings
     }
 
-    /// Answers `GET …/mex`. Only the port that works is there: clients try every one they know.
+    /// Answers `GET …/mex`. Only ports that work are there: clients try every one they know.
     pub fn metadata(&self) -> HttpResponse {
-        let port = Port { name: WIN_NEGOTIATE.to_owned(), location: self.settings.url() };
-        answer(200, CONTENT_TYPE, Metadata { ports: vec![port] }.write())
+        let port =
+            |name: &str, path| Port { name: name.to_owned(), location: format!("{}{path}", self.settings.url()) };
+        let by_certificate = self.certificates.as_ref().map(|_| port(CERTIFICATE, CERTIFICATE_PATH));
+        let ports = std::iter::once(port(WIN_NEGOTIATE, "")).chain(by_certificate).collect();
+        answer(200, CONTENT_TYPE, Metadata { ports }.write())
     }
 
     /// Answers `POST …`, a RequestSecurityToken. `gate` is that of the connection.
@@ -94,7 +111,12 @@ impl TicketService {
             }
             Admission::Unavailable(_) => return self.diagnosed(503, Refusal::Unavailable),
         };
-        let mut response = match self.ticket(&account, &request.body).await {
+        let asked = TokenRequest::read(&request.body).map_err(|why| Refusal::Request(why.to_string()));
+        let issued = match asked {
+            Ok(asked) => self.ticket(&Identity::Account(account), asked).await,
+            Err(refusal) => Err(refusal),
+        };
+        let mut response = match issued {
             Ok(response) => answer(200, CONTENT_TYPE, response.write()),
             Err(refusal) => self.diagnosed(refusal.status(), refusal),
         };
@@ -102,10 +124,37 @@ impl TicketService {
         response
     }
 
-    async fn ticket(&self, account: &AccountName, body: &[u8]) -> Result<TokenResponse, Refusal> {
-        let request = TokenRequest::read(body).map_err(|why| Refusal::Request(why.to_string()))?;
+    /// Answers `POST …/cert`, a RequestSecurityToken that is signed with a user certificate.
+    pub async fn issue_to_holder(&self, request: &HttpRequest) -> HttpResponse {
+        match self.ticket_of_holder(&request.body).await {
+            Ok(response) => answer(200, CONTENT_TYPE, response.write()),
+            Err(refusal) => self.diagnosed(refusal.status(), refusal),
+        }
+    }
+
+    async fn ticket_of_holder(&self, body: &[u8]) -> Result<TokenResponse, Refusal> {
+        let verifier = self.certificates.as_ref().ok_or(Refusal::Signature(SignedError::NoCertificate))?;
+        let now = self.surroundings.now().unix_seconds;
+        let envelope = parse(body).map_err(|why| Refusal::Request(why.to_string()))?;
+        let shown = signed::check(body, &envelope, now, self.settings.sha1).map_err(Refusal::Signature)?;
+        let holder = verifier.verify(shown.certificate).await.map_err(|refusal| match refusal {
+            NotAccepted::Unavailable(_) => Refusal::Unavailable,
+            refusal => Refusal::Certificate(refusal),
+        })?;
+        if !self.takes(shown.name, shown.remembered_until, now) {
+            return Err(Refusal::Replayed);
+        }
+        let asked = TokenRequest::of(&envelope).map_err(|why| Refusal::Request(why.to_string()))?;
+        self.ticket(&Identity::Address(holder.aor), asked).await
+    }
+
+    fn takes(&self, name: [u8; 32], until: i64, now: i64) -> bool {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).take(name, until, now)
+    }
+
+    async fn ticket(&self, who: &Identity, request: TokenRequest) -> Result<TokenResponse, Refusal> {
         let entropy = self.acceptable(&request)?;
-        let user = self.owner(account, &request.claim).await?;
+        let user = self.owner(who, &request.claim).await?;
         let mut server_entropy = Zeroizing::new(vec![0; 32]);
         self.surroundings.fill_random(&mut server_entropy);
         let mut id = [0; 16];
@@ -150,10 +199,14 @@ impl TicketService {
         }
     }
 
-    /// The user the account belongs to, when that is who the claim names.
-    async fn owner(&self, account: &AccountName, claim: &str) -> Result<Arc<User>, Refusal> {
+    /// The user the account or certificate belongs to, when that is who the claim names.
+    async fn owner(&self, who: &Identity, claim: &str) -> Result<Arc<User>, Refusal> {
         let claimed = claim.parse::<Aor>().map_err(|why| Refusal::Request(why.to_string()))?;
-        let user = self.directory.user_of_account(account).await.map_err(|_| Refusal::Unavailable)?;
+        let user = match who {
+            Identity::Account(account) => self.directory.user_of_account(account).await,
+            Identity::Address(aor) => self.directory.user(aor).await,
+        };
+        let user = user.map_err(|_| Refusal::Unavailable)?;
         let user = user.filter(|user| user.aor == claimed).ok_or(Refusal::NotOwner)?;
         if user.enabled && user.sip_enabled { Ok(user) } else { Err(Refusal::NotEnabled) }
     }
@@ -180,6 +233,12 @@ enum Refusal {
     NotOwner,
     /// The account may not use SIP.
     NotEnabled,
+    /// The message is not signed as it should be.
+    Signature(SignedError),
+    /// The certificate it is signed with is not accepted.
+    Certificate(NotAccepted),
+    /// The very message was taken before.
+    Replayed,
     /// The directory did not answer.
     Unavailable,
 }
@@ -187,14 +246,15 @@ enum Refusal {
 impl Refusal {
     fn status(&self) -> u16 {
         match self {
-            Refusal::Request(_) => 500,
-            Refusal::NotOwner | Refusal::NotEnabled => 403,
+            Refusal::Request(_) | Refusal::Signature(_) | Refusal::Replayed => 500,
+            Refusal::NotOwner | Refusal::NotEnabled | Refusal::Certificate(_) => 403,
             Refusal::Unavailable => 503,
         }
     }
 
     fn diagnostics(&self, source: &str) -> Diagnostics {
         let source = Some(source.to_owned());
+        let words: String;
         let (id, reason, fault) = match self {
             Refusal::Request(why) => (Some(error_id::BAD_REQUEST), why.as_str(), "s:Client"),
             Refusal::NotOwner => (
@@ -205,10 +265,40 @@ impl Refusal {
             Refusal::NotEnabled => {
                 (Some(error_id::NOT_SIP_ENABLED), "The user is not enabled for SIP.", "wsse:FailedAuthentication")
             }
+            Refusal::Signature(why) => {
+                let (id, fault) = match why {
+                    SignedError::NoCertificate => (error_id::NO_TOKEN, "wsse:InvalidSecurityToken"),
+                    SignedError::Stale => (error_id::STALE_PROOF, "wsse:MessageExpired"),
+                    SignedError::Unusable(_) | SignedError::Sha1 | SignedError::Wrong => {
+                        (error_id::BAD_PROOF, "wsse:FailedCheck")
+                    }
+                };
+                words = sentence(why);
+                (Some(id), words.as_str(), fault)
+            }
+            Refusal::Certificate(why) => {
+                words = sentence(why);
+                (Some(error_id::CERTIFICATE_REFUSED), words.as_str(), "wsse:FailedAuthentication")
+            }
+            Refusal::Replayed => {
+                (Some(error_id::REPLAYED), "This message was taken before; make a new one.", "wsse:FailedCheck")
+            }
             Refusal::Unavailable => (None, "The directory does not answer at the moment.", "s:Server"),
         };
-        Diagnostics { id, reason: reason.to_owned(), source, fault: Some(fault.to_owned()), cause: None }
+        let cause = match self {
+            Refusal::Certificate(why) => Some(why.id().to_owned()),
+            _ => None,
+        };
+        Diagnostics { id, reason: reason.to_owned(), source, fault: Some(fault.to_owned()), cause }
     }
+}
+
+/// What went wrong as a sentence.
+pub(crate) fn sentence(why: &dyn std::fmt::Display) -> String {
+    let text = why.to_string();
+    let mut rest = text.chars();
+    let first = rest.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), rest.as_str())
 }
 
 /// The answer of a web service that says what is wrong, twice: for clients that read headers, and for those that read

@@ -6,10 +6,9 @@
 use super::message::{PROOF_PORT, PUBLISH_ACTION, PublishRequest, PublishResponse, ServiceMetadata};
 use crate::http::{Failure, Request, Web};
 use crate::io::Io;
-use crate::log_on::LogOn;
 use crate::name::Aor;
 use crate::report::{Certainty, Verdict};
-use crate::web_ticket::client::{Ticket, TicketError, diagnostics, obtain as obtain_ticket};
+use crate::web_ticket::client::{Ticket, TicketError, TicketMeans, diagnostics, obtain as obtain_ticket};
 use crate::web_ticket::message::{CONTENT_TYPE, Diagnostics, MessageError, error_id};
 use crate::web_ticket::security;
 use crate::xml::Element;
@@ -35,7 +34,7 @@ pub struct Applicant<'a> {
     /// The sign-in address.
     pub aor: &'a Aor,
     /// Proves to the ticket service who asks.
-    pub log_on: &'a LogOn,
+    pub means: TicketMeans<'a>,
     /// The instance of this client.
     pub device: Uuid,
     /// RSA key to be certified: PKCS#8, DER.
@@ -248,7 +247,7 @@ pub async fn obtain(
     }
     let request = request::write(applicant.aor.as_str(), applicant.private_key)?;
     let (issuer, port) = metadata(io, web, sts).await?;
-    let ticket = obtain_ticket(io, web, &issuer, &port, applicant.aor, applicant.log_on).await?;
+    let ticket = obtain_ticket(io, web, &issuer, &port, applicant.aor, applicant.means).await?;
     let mut request_id = [0; 16];
     io.fill_random(&mut request_id);
     let publish = PublishRequest {

@@ -24,13 +24,13 @@ use crate::name::Aor;
 use crate::service::Surroundings;
 use crate::web_ticket::authority::{TicketAuthority, TicketRefusal, VerifiedTicket};
 use crate::web_ticket::message::{CONTENT_TYPE, Diagnostics, MessageError, error_id, parse};
+use crate::web_ticket::once::Once;
 use crate::web_ticket::security::{SecurityError, SecurityHeader};
-use crate::web_ticket::server::{Settings as TicketSettings, answer, refuse};
+use crate::web_ticket::server::{Settings as TicketSettings, answer, refuse, sentence};
 use mechanism::user_certificate::{
     CertificateRequest, Lifetimes, Order, RequestError, RequestLimits, UserCertificateAuthority,
 };
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How certificates are issued.
@@ -82,7 +82,7 @@ pub struct CertificateService {
     certification: Certification,
     directory: Arc<dyn Directory>,
     surroundings: Arc<dyn Surroundings>,
-    answered: Mutex<Answered>,
+    answered: Mutex<Once>,
 }
 
 impl CertificateService {
@@ -94,7 +94,7 @@ impl CertificateService {
         directory: Arc<dyn Directory>,
         surroundings: Arc<dyn Surroundings>,
     ) -> CertificateService {
-        let answered = Mutex::new(Answered { limit: settings.remembered, requests: HashMap::new() });
+        let answered = Mutex::new(Once::new(settings.remembered));
         CertificateService { settings, tickets, certification, directory, surroundings, answered }
     }
 
@@ -126,8 +126,8 @@ impl CertificateService {
         names_nobody_else(&key, ticket.aor())?;
         let device = request.device_id()?;
 
-        let id = Answered::id_of(ticket.id(), &request);
-        if !self.answered(|answered| answered.begin(id, ticket.expires(), now)) {
+        let name = name_of(ticket.id(), &request);
+        if !self.answered(|answered| answered.take(name, ticket.expires(), now)) {
             return Err(Refusal::Replayed);
         }
         let lifetime = self.settings.lifetimes.grant(request.lifetime);
@@ -140,7 +140,7 @@ impl CertificateService {
         };
         // Whoever got no certificate may ask again.
         let certificate = published.inspect_err(|_| {
-            self.answered(|answered| answered.requests.remove(&id));
+            self.answered(|answered| answered.give_back(&name));
         })?;
         let PublishRequest { device, entity, request_id, .. } = request;
         Ok(PublishResponse::Published { device, entity, certificate, request_id })
@@ -181,7 +181,7 @@ impl CertificateService {
         Ok(certificate)
     }
 
-    fn answered<T>(&self, act: impl FnOnce(&mut Answered) -> T) -> T {
+    fn answered<T>(&self, act: impl FnOnce(&mut Once) -> T) -> T {
         act(&mut self.answered.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -195,38 +195,15 @@ fn names_nobody_else(request: &CertificateRequest, aor: &Aor) -> Result<(), Refu
     }
 }
 
-/// Requests that were answered.
-struct Answered {
-    limit: usize,
-    /// Each with the end of its ticket, in seconds since 1970: after that it is refused anyway.
-    requests: HashMap<[u8; 32], i64>,
-}
-
-impl Answered {
-    fn id_of(ticket: &str, request: &PublishRequest) -> [u8; 32] {
-        let mut digest = Sha256::new();
-        let request_id = request.request_id.as_deref().unwrap_or_default();
-        for part in [ticket.as_bytes(), request_id.as_bytes(), &request.request] {
-            digest.update((part.len() as u64).to_be_bytes());
-            digest.update(part);
-        }
-        digest.finalize().into()
+/// What tells a request apart from all others: it is answered once.
+fn name_of(ticket: &str, request: &PublishRequest) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    let request_id = request.request_id.as_deref().unwrap_or_default();
+    for part in [ticket.as_bytes(), request_id.as_bytes(), &request.request] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
     }
-
-    /// Notes a request; `false` when it was noted before.
-    fn begin(&mut self, id: [u8; 32], ticket_ends: i64, now: i64) -> bool {
-        if self.requests.contains_key(&id) {
-            return false;
-        }
-        if self.requests.len() >= self.limit.max(1) {
-            self.requests.retain(|_, ends| *ends > now);
-        }
-        if self.requests.len() >= self.limit.max(1) {
-            let first = self.requests.iter().min_by_key(|(_, ends)| **ends).map(|(id, _)| *id);
-            first.map(|id| self.requests.remove(&id));
-        }
-        self.requests.insert(id, ticket_ends).is_none()
-    }
+    digest.finalize().into()
 }
 
 /// Why there is no certificate.
@@ -335,11 +312,4 @@ impl Refusal {
         };
         Diagnostics { id, reason, source: Some(source.to_owned()), fault: Some(fault.to_owned()), cause: None }
     }
-}
-
-fn sentence(why: &dyn std::fmt::Display) -> String {
-    let text = why.to_string();
-    let mut rest = text.chars();
-    let first = rest.next().map(|first| first.to_uppercase().to_string());
-    format!("{}{}.", first.unwrap_or_default(), rest.as_str())
 }

@@ -2,6 +2,7 @@
 
 mod obtaining;
 mod service;
+mod tickets;
 
 use super::published::{Publication, Published, PublishedCertificates};
 use super::server::Certification;
@@ -36,6 +37,8 @@ pub(super) fn authority() -> Arc<UserCertificateAuthority> {
 #[derive(Default)]
 struct Register {
     down: AtomicBool,
+    /// All of them are revoked.
+    revoked: AtomicBool,
     published: Mutex<Vec<Publication>>,
 }
 
@@ -67,7 +70,9 @@ impl PublishedCertificates for Register {
 
     fn find(&self, fingerprint: &Fingerprint) -> Pending<'_, Result<Option<Published>, DirectoryError>> {
         let published = self.published.lock().expect("no panic");
+        let revoked_at = self.revoked.load(Ordering::SeqCst).then_some(EPOCH);
         let found = published.iter().find(|publication| publication.fingerprint() == *fingerprint).map(known);
+        let found = found.map(|known| Published { revoked_at, ..known });
         Box::pin(ready(Ok(found)))
     }
 

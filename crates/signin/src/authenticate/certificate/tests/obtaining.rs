@@ -10,6 +10,7 @@ use crate::io::{HttpRequest, HttpResponse, Pending};
 use crate::name::Aor;
 use crate::service::{HttpConversation, HttpService};
 use crate::testing::{EPOCH, NO_ANSWER, Scripted, World, says};
+use crate::web_ticket::client::TicketMeans;
 use crate::web_ticket::message::Diagnostics;
 use mechanism::user_certificate::{CertificateRequest, Fingerprint, Order, RequestLimits, new_key, request};
 use std::sync::Arc;
@@ -21,14 +22,17 @@ const DEVICE: Uuid = Uuid::from_u128(7);
 
 impl Deployment {
     /// The deployment listens.
-    fn open(self) -> Deployment {
+    pub(super) fn open(self) -> Deployment {
         self.world.host(WEB, &["10.0.0.1"]);
         self.world.listen_tls("10.0.0.1:443", &[WEB], self.services(true));
         self
     }
 
     /// The same, and what it answers is altered on its way: the path asked for, and the answer.
-    fn altered(self, alter: impl Fn(&str, HttpResponse) -> HttpResponse + Send + Sync + 'static) -> Deployment {
+    pub(super) fn altered(
+        self,
+        alter: impl Fn(&str, HttpResponse) -> HttpResponse + Send + Sync + 'static,
+    ) -> Deployment {
         let between = Arc::new(Between { services: self.services(true), alter: Box::new(alter) });
         self.world.host(WEB, &["10.0.0.1"]);
         self.world.listen_tls("10.0.0.1:443", &[WEB], between);
@@ -37,7 +41,12 @@ impl Deployment {
 
     fn obtain_as(&self, user: &str, address: &Aor, password: &str) -> Result<Obtained, CertificateError> {
         let log_on = log_on(user, password);
-        let applicant = Applicant { aor: address, log_on: &log_on, device: DEVICE, private_key: &KEY };
+        let applicant = Applicant {
+            aor: address,
+            means: TicketMeans { log_on: Some(&log_on), certificate: None },
+            device: DEVICE,
+            private_key: &KEY,
+        };
         obtain_at(&self.world, &format!("https://{WEB}:443/CertProv/CertProvisioningService.svc"), &applicant)
     }
 
@@ -131,7 +140,12 @@ fn refusals_of_the_real_services() {
 
     let weak = new_key(768).expect("a key");
     let log_on = log_on("alice", PASSWORD);
-    let applicant = Applicant { aor: &alice, log_on: &log_on, device: DEVICE, private_key: &weak };
+    let applicant = Applicant {
+        aor: &alice,
+        means: TicketMeans { log_on: Some(&log_on), certificate: None },
+        device: DEVICE,
+        private_key: &weak,
+    };
     let sts = format!("https://{WEB}/CertProv/CertProvisioningService.svc/");
     let (id, sentence) = verdict(obtain_at(&deployment.world, &sts, &applicant));
     assert_eq!(id, "cp-csr-rejected");
@@ -314,7 +328,12 @@ fn metadata_of_a_stranger_leads_nowhere_else() {
     let written = metadata.write();
     world.listen_tls("10.0.0.1:443", &[WEB], Arc::new(Scripted(move |_: &HttpRequest| says(200, &[], &written))));
     let (alice, log_on) = (aor("alice"), log_on("alice", PASSWORD));
-    let applicant = Applicant { aor: &alice, log_on: &log_on, device: DEVICE, private_key: &KEY };
+    let applicant = Applicant {
+        aor: &alice,
+        means: TicketMeans { log_on: Some(&log_on), certificate: None },
+        device: DEVICE,
+        private_key: &KEY,
+    };
     let outcome = obtain_at(&world, &format!("https://{WEB}/x"), &applicant);
     assert!(matches!(outcome, Err(CertificateError::Foreign { .. })));
 }
