@@ -2,8 +2,17 @@
 //! [`crate::io`]. Implementations make every protocol decision; `net` makes none.
 
 use crate::io::{ConnId, HttpRequest, HttpResponse, Now, Pending};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+
+/// What counts as one address where somebody's share is limited: with IPv6 everybody has a network of 64 bits to choose
+/// from, and an IPv4 address may come as an IPv6 one.
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
+        address => address,
+    }
+}
 
 /// Time and randomness of a server.
 pub trait Surroundings: Send + Sync {

@@ -1,6 +1,7 @@
 //! Accepting connections under limits, and stopping in order.
 
 use signin::io::Pending;
+use signin::service::network_of;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
@@ -37,7 +38,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 pub struct ListenerLimits {
     /// In total. One more is closed as soon as it was accepted.
     pub connections: usize,
-    /// From one remote address; a branch office behind one address is one.
+    /// From one remote address; a branch office behind one address is one, and so is an IPv6 network of 64 bits.
     pub connections_per_address: usize,
     /// Longest TLS handshake.
     pub handshake: Duration,
@@ -194,6 +195,7 @@ struct Counts {
 
 impl Census {
     fn admit(census: &Arc<Census>, address: IpAddr) -> Option<Admission> {
+        let address = network_of(address);
         let mut counts = census.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let here = counts.per_address.get(&address).copied().unwrap_or(0);
         if counts.total >= census.limits.connections || here >= census.limits.connections_per_address {
@@ -230,5 +232,24 @@ impl Drop for Admission {
                 counts.per_address.remove(&self.address);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let limits = ListenerLimits { connections: 10, connections_per_address: 2, handshake: Duration::ZERO };
+        let census = Arc::new(Census { limits, counts: Mutex::default() });
+        let admit = |address: &str| Census::admit(&census, address.parse().expect("an address"));
+        let kept = ["2001:db8::1", "2001:db8::2", "192.0.2.1", "::ffff:192.0.2.1"].map(admit);
+        assert!(kept.iter().all(Option::is_some));
+        assert!(admit("2001:db8::3:4:5:6").is_none() && admit("192.0.2.1").is_none());
+        assert!(admit("2001:db8:0:1::1").is_some() && admit("192.0.2.2").is_some());
+        drop(kept);
+        assert!(admit("2001:db8::3").is_some() && admit("192.0.2.1").is_some());
+        assert_eq!(census.counts.lock().expect("no panic").per_address.len(), 0);
     }
 }

@@ -4,6 +4,7 @@
 //! a message is not whole yet.
 
 use crate::server::sip::Desk;
+use crate::server::strangers::Share;
 use crate::server::wires::{Next, Outbox};
 use ::sip::framing::{Cut, Framer};
 use futures_util::poll;
@@ -46,6 +47,8 @@ pub(super) struct Connection<S> {
     received: Vec<u8>,
     /// What is known of that beginning, so that a slow sender does not have it searched again with every byte.
     framer: Framer,
+    /// What is held of it, until the peer has proven who it is.
+    share: Share,
 }
 
 /// The connection as service and wires know it; they are told when it is gone, however it goes.
@@ -100,11 +103,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (conn, outbox) = desk.wires.enter(desk.limits.queued);
         desk.entered(conn);
         desk.service.opened(conn, remote, local);
+        let share = desk.strangers.share(remote.ip());
         Connection {
             stream,
             presence: Presence { desk, conn, outbox },
             received: Vec::new(),
             framer: Framer::default(),
+            share,
         }
     }
 
@@ -118,10 +123,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn converse(&mut self) -> Result<(), Over> {
         loop {
             self.flush().await?;
+            let Connection { stream, presence, received, .. } = self;
+            let arrival = poll_fn(|cx| {
+                let batch = if presence.outbox.is_proven() { BATCH } else { SCRATCH };
+                poll_arrival(Pin::new(&mut *stream), cx, received, batch)
+            });
             let ended = tokio::select! {
                 biased;
-                ended = poll_fn(|cx| poll_arrival(Pin::new(&mut self.stream), cx, &mut self.received)) => ended,
-                () = self.presence.outbox.woken() => continue,
+                ended = arrival => ended,
+                () = presence.outbox.woken() => continue,
             };
             self.presence.outbox.attend();
             self.handle().await?;
@@ -137,7 +147,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let received = std::mem::take(&mut self.received);
         let mut rest = received.as_slice();
         while !rest.is_empty() && !self.presence.outbox.is_closing() {
-            match self.framer.cut(rest, &desk.limits.framing) {
+            let proven = self.presence.outbox.is_proven();
+            let limits = if proven { &desk.limits.framing } else { &desk.limits.strangers };
+            match self.framer.cut(rest, limits) {
                 Ok(Cut::Message { length }) => {
                     let (message, after) = rest.split_at(length);
                     rest = after;
@@ -145,6 +157,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         && poll!(&mut answering).is_pending()
                     {
                         Box::pin(self.wait_for(answering)).await?;
+                    }
+                    if self.presence.outbox.is_heavy() {
+                        Box::pin(self.flush()).await?;
+                        self.presence.outbox.attend();
                     }
                 }
                 Ok(Cut::KeepAlive { length }) => {
@@ -160,6 +176,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let handled = received.len() - rest.len();
         self.received = kept(received, handled);
+        let held = if self.presence.outbox.is_proven() { 0 } else { self.received.capacity() };
+        if !self.share.hold(held) {
+            tracing::info!(conn = self.presence.conn.0, "closed: too much of strangers' messages is held already");
+            return Err(Over);
+        }
         Ok(())
     }
 
@@ -204,8 +225,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Reads all there is, up to [`BATCH`]; ready with whether the stream has ended. What was read before the end counts.
-fn poll_arrival<S: AsyncRead>(mut stream: Pin<&mut S>, cx: &mut Context<'_>, into: &mut Vec<u8>) -> Poll<bool> {
+/// Reads all there is, up to about `batch` bytes; ready with whether the stream has ended. What was read before the end counts.
+fn poll_arrival<S: AsyncRead>(
+    mut stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    into: &mut Vec<u8>,
+    batch: usize,
+) -> Poll<bool> {
     AREA.with_borrow_mut(|area| {
         let before = into.len();
         loop {
@@ -217,7 +243,7 @@ fn poll_arrival<S: AsyncRead>(mut stream: Pin<&mut S>, cx: &mut Context<'_>, int
                 Poll::Pending if into.len() > before => return Poll::Ready(false),
                 Poll::Pending => return Poll::Pending,
             }
-            if into.len() - before >= BATCH {
+            if into.len() - before >= batch {
                 return Poll::Ready(false);
             }
         }

@@ -3,10 +3,12 @@
 //! Every answer has `Content-Length` and a reason phrase: pidgin-sipe reads no answer without them.
 
 use crate::server::accept::{ListenerLimits, Serving, Stop, Visitor, start};
+use crate::server::patience::Patient;
+use crate::server::strangers::{HeldLimits, Share, Strangers};
 use crate::server::tls::{Secured, Security};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -43,10 +45,14 @@ pub struct HttpLimits {
     pub idle: Duration,
     /// Longest time from the end of the head to the end of the body.
     pub body_time: Duration,
+    /// Longest time a peer may take nothing of its answer.
+    pub stalled: Duration,
+    /// What is held of all bodies together.
+    pub held: HeldLimits,
 }
 
 impl Default for HttpLimits {
-    /// 256 KiB of body, 64 KiB of head, 75 s, 30 s.
+    /// 256 KiB of body, 64 KiB of head, 75 s, 30 s, 30 s.
     fn default() -> HttpLimits {
         HttpLimits {
             listener: ListenerLimits::default(),
@@ -54,6 +60,8 @@ impl Default for HttpLimits {
             head: 64 * 1024,
             idle: Duration::from_secs(75),
             body_time: Duration::from_secs(30),
+            stalled: Duration::from_secs(30),
+            held: HeldLimits::default(),
         }
     }
 }
@@ -65,7 +73,7 @@ pub fn serve_http(
     service: Arc<dyn HttpService>,
     limits: HttpLimits,
 ) -> io::Result<Serving> {
-    let desk = Arc::new(Desk { security: security.into(), service, limits });
+    let desk = Arc::new(Desk { security: security.into(), service, limits, strangers: Strangers::new(limits.held) });
     start(listener, limits.listener, move |visitor| welcome(desk.clone(), visitor), || None, || ())
 }
 
@@ -73,6 +81,7 @@ struct Desk {
     security: Security,
     service: Arc<dyn HttpService>,
     limits: HttpLimits,
+    strangers: Arc<Strangers>,
 }
 
 async fn welcome(desk: Arc<Desk>, visitor: Visitor) {
@@ -82,27 +91,29 @@ async fn welcome(desk: Arc<Desk>, visitor: Visitor) {
         () = stop.requested() => return,
     };
     let conversation = desk.service.clone().conversation(remote);
+    let site = Caller { conversation, share: desk.strangers.share(remote.ip()) };
     let limits = desk.limits;
     match shaken {
-        Ok(Secured::Plain(stream)) => Box::pin(converse(stream, conversation, limits, stop)).await,
-        Ok(Secured::Modern(stream)) => Box::pin(converse(stream, conversation, limits, stop)).await,
-        Ok(Secured::Legacy(stream)) => Box::pin(converse(stream, conversation, limits, stop)).await,
+        Ok(Secured::Plain(stream)) => Box::pin(converse(stream, site, limits, stop)).await,
+        Ok(Secured::Modern(stream)) => Box::pin(converse(stream, site, limits, stop)).await,
+        Ok(Secured::Legacy(stream)) => Box::pin(converse(stream, site, limits, stop)).await,
         Err(error) => tracing::debug!(%remote, %error, "TLS handshake failed"),
     }
     drop(admission);
 }
 
-async fn converse(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+/// Who is at the other end: what was said so far, and what is held of what is being said.
+struct Caller {
     conversation: Box<dyn HttpConversation>,
-    limits: HttpLimits,
-    mut stop: Stop,
-) {
+    share: Share,
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller, limits: HttpLimits, mut stop: Stop) {
     // One request at a time: the lock never waits, it only tells the compiler so.
-    let conversation = Arc::new(Mutex::new(conversation));
+    let caller = Arc::new(Mutex::new(caller));
     let service = service_fn(move |request| {
-        let conversation = conversation.clone();
-        async move { Ok::<_, Infallible>(answer(&mut **conversation.lock().await, request, limits).await) }
+        let caller = caller.clone();
+        async move { Ok::<_, Infallible>(answer(&mut *caller.lock().await, request, limits).await) }
     });
     let mut connection = std::pin::pin!(
         Builder::new()
@@ -111,7 +122,7 @@ async fn converse(
             .max_buf_size(limits.head.max(SMALLEST_HEAD))
             .max_headers(HEADER_LINES)
             .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, limits.stalled)), service)
     );
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -125,21 +136,19 @@ async fn converse(
     }
 }
 
-async fn answer(
-    conversation: &mut dyn HttpConversation,
-    request: Request<Incoming>,
-    limits: HttpLimits,
-) -> Response<Full<Bytes>> {
-    match timeout(limits.body_time, whole(request, limits.body)).await {
-        Ok(Ok(request)) => outgoing(conversation.answer(request).await),
+async fn answer(caller: &mut Caller, request: Request<Incoming>, limits: HttpLimits) -> Response<Full<Bytes>> {
+    let answer = match timeout(limits.body_time, whole(request, limits.body, &mut caller.share)).await {
+        Ok(Ok(request)) => outgoing(caller.conversation.answer(request).await),
         Ok(Err(status)) => refusal(status),
         Err(_) => refusal(StatusCode::REQUEST_TIMEOUT),
-    }
+    };
+    caller.share.hold(0);
+    answer
 }
 
 /// The request with its body, or the status that refuses it.
-async fn whole(request: Request<Incoming>, limit: usize) -> Result<HttpRequest, StatusCode> {
-    let (parts, body) = request.into_parts();
+async fn whole(request: Request<Incoming>, limit: usize, share: &mut Share) -> Result<HttpRequest, StatusCode> {
+    let (parts, mut incoming) = request.into_parts();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let host = match parts.uri.authority() {
         Some(authority) => authority.as_str().to_owned(),
@@ -149,10 +158,18 @@ async fn whole(request: Request<Incoming>, limit: usize) -> Result<HttpRequest, 
     if promised.is_some_and(|promised| promised > limit as u64) {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
-    let body = Limited::new(body, limit).collect().await.map_err(|error| match error.is::<LengthLimitError>() {
-        true => StatusCode::PAYLOAD_TOO_LARGE,
-        false => StatusCode::BAD_REQUEST,
-    })?;
+    let mut body = Vec::new();
+    while let Some(frame) = incoming.frame().await {
+        let Ok(data) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else { continue };
+        let length = body.len().saturating_add(data.len());
+        if length > limit {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        if !share.hold(length) {
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        }
+        body.extend_from_slice(&data);
+    }
     let added_by_sender = [header::HOST, header::CONTENT_LENGTH];
     let kept = parts.headers.iter().filter(|(name, _)| !added_by_sender.contains(name));
     Ok(HttpRequest {
@@ -160,7 +177,7 @@ async fn whole(request: Request<Incoming>, limit: usize) -> Result<HttpRequest, 
         host: without_port(&host).to_owned(),
         path: parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
         headers: kept.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
-        body: body.to_bytes().to_vec(),
+        body,
     })
 }
 

@@ -3,15 +3,14 @@
 //! Over TCP a message has its length before it (4 bytes, big-endian), and a connection may carry several. All limits are
 //! small, for a request is small and nobody has authenticated.
 
-use super::accept::listen;
+use super::accept::{ListenerLimits, Serving, Visitor, listen, start};
 use signin::service::RequestService;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -21,8 +20,10 @@ const MAX_REQUEST: usize = 64 * 1024;
 /// Largest answer in a datagram, in bytes; a longer one is asked for again over TCP.
 const MAX_DATAGRAM: usize = 1400;
 
-/// Connections at one time.
-const CONNECTIONS: usize = 256;
+/// Connections at one time, in all and from one address. One more is closed at once, so that nobody waits behind peers
+/// that say nothing.
+const CONNECTIONS: ListenerLimits =
+    ListenerLimits { connections: 256, connections_per_address: 64, handshake: Duration::ZERO };
 
 /// How long a connection may take for a request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,7 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A KDC that is being served. Dropping it stops it.
 #[derive(Debug)]
 pub struct ServingKdc {
-    _tasks: JoinSet<()>,
+    _datagrams: JoinSet<()>,
+    _connections: Serving,
 }
 
 /// Serves requests at this address, over UDP and TCP. Needs a Tokio runtime.
@@ -41,8 +43,9 @@ pub fn serve_kdc(address: SocketAddr, service: Arc<dyn RequestService>) -> io::R
     let listener = listen(address)?;
     let mut tasks = JoinSet::new();
     tasks.spawn(answer_datagrams(datagrams, service.clone()));
-    tasks.spawn(accept(listener, service));
-    Ok(ServingKdc { _tasks: tasks })
+    let receive = move |visitor| welcome(visitor, service.clone());
+    let connections = start(listener, CONNECTIONS, receive, || None, || ())?;
+    Ok(ServingKdc { _datagrams: tasks, _connections: connections })
 }
 
 async fn answer_datagrams(socket: UdpSocket, service: Arc<dyn RequestService>) {
@@ -56,22 +59,14 @@ async fn answer_datagrams(socket: UdpSocket, service: Arc<dyn RequestService>) {
     }
 }
 
-async fn accept(listener: TcpListener, service: Arc<dyn RequestService>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors, as a rule: others have to end first.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let service = service.clone();
-        tokio::spawn(async move {
-            // A peer that breaks off has nobody to be told.
-            let _ = converse(stream, &*service).await;
-            drop(place);
-        });
+async fn welcome(visitor: Visitor, service: Arc<dyn RequestService>) {
+    let Visitor { stream, mut stop, admission, .. } = visitor;
+    tokio::select! {
+        // A peer that breaks off has nobody to be told.
+        _ = converse(stream, &*service) => {}
+        () = stop.requested() => {}
     }
+    drop(admission);
 }
 
 async fn converse(mut stream: TcpStream, service: &dyn RequestService) -> io::Result<()> {
@@ -134,5 +129,20 @@ mod tests {
         assert_eq!(tcp.read(&mut buffer).await.expect("the end"), 0);
         let mut other = TcpStream::connect(free).await.expect("still served");
         assert_eq!(ask(&mut other, b"two").await.expect("an answer"), b"owt");
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_keeps_nobody_from_being_answered() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+        let _serving = serve_kdc(free, Arc::new(Echo)).expect("serves");
+        let mut silent = Vec::new();
+        for _ in 0..300 {
+            silent.push(TcpStream::connect(free).await.expect("accepted, if only to be closed"));
+        }
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind("127.0.0.2:0".parse().expect("an address")).expect("bound");
+        let mut other = socket.connect(free).await.expect("connects");
+        let answer = timeout(Duration::from_secs(5), ask(&mut other, b"three")).await;
+        assert_eq!(answer.expect("long before the silent ones are given up").expect("an answer"), b"eerht");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::server::accept::{ListenerLimits, Serving, Visitor, start};
 use crate::server::connection::Connection;
+use crate::server::strangers::{HeldLimits, Strangers};
 use crate::server::tls::{Secured, Security};
 use crate::server::wires::Wires;
 use signin::io::ConnId;
@@ -17,8 +18,12 @@ use tokio::net::TcpListener;
 pub struct SipLimits {
     /// Of the listener.
     pub listener: ListenerLimits,
-    /// Of one message.
+    /// Of one message, once somebody on the connection has proven who they are.
     pub framing: ::sip::framing::Limits,
+    /// Of one message before that. Tokens stand in the head; bodies are hardly needed.
+    pub strangers: ::sip::framing::Limits,
+    /// What is held of such messages while they are not whole.
+    pub held: HeldLimits,
     /// Bytes that may wait for a peer that does not read.
     pub queued: usize,
     /// Longest time a peer may take nothing of what waits for it.
@@ -26,11 +31,13 @@ pub struct SipLimits {
 }
 
 impl Default for SipLimits {
-    /// Messages as [`sip::framing::Limits`] has them, 4 MiB queued, 30 s stalled.
+    /// Messages as [`sip::framing::Limits`] has them, of strangers with bodies of 64 KiB; 4 MiB queued, 30 s stalled.
     fn default() -> SipLimits {
         SipLimits {
             listener: ListenerLimits::default(),
             framing: ::sip::framing::Limits::default(),
+            strangers: ::sip::framing::Limits { body: 64 * 1024, ..::sip::framing::Limits::default() },
+            held: HeldLimits::default(),
             queued: 4 * 1024 * 1024,
             stalled: Duration::from_secs(30),
         }
@@ -58,6 +65,7 @@ pub(super) struct Desk {
     pub(super) service: Arc<dyn SipService>,
     pub(super) wires: Arc<Wires>,
     pub(super) limits: SipLimits,
+    pub(super) strangers: Arc<Strangers>,
     open: Mutex<Open>,
 }
 
@@ -70,7 +78,7 @@ struct Open {
 
 impl Desk {
     pub(super) fn new(security: Security, service: Arc<dyn SipService>, wires: Arc<Wires>, limits: SipLimits) -> Desk {
-        Desk { security, service, wires, limits, open: Mutex::default() }
+        Desk { security, service, wires, limits, strangers: Strangers::new(limits.held), open: Mutex::default() }
     }
 
     /// A connection begins; when the listener has stopped meanwhile, it ends at once.

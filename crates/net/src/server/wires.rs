@@ -8,12 +8,16 @@ use signin::io::ConnId;
 use signin::service::Wire;
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 /// The table of connections is split by number, so that threads rarely wait for one another.
 const SHARDS: usize = 16;
+
+/// Bytes of answers that are written before the next request is looked at: a peer that asks and does not read shall
+/// wait, not pile up answers.
+const HEAVY: usize = 32 * 1024;
 
 /// The open connections of a server, over all its listeners. Cheap to share: `Arc<Wires>`.
 #[derive(Debug, Default)]
@@ -67,6 +71,12 @@ impl Wire for Wires {
             outbox.close();
         }
     }
+
+    fn proven(&self, conn: ConnId) {
+        if let Some(outbox) = self.outbox(conn) {
+            outbox.proven.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What waits to be written on one connection.
@@ -75,6 +85,8 @@ pub(super) struct Outbox {
     limit: usize,
     queue: Mutex<Queue>,
     task: AtomicWaker,
+    /// Who is at the other end has proven who they are.
+    proven: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +115,12 @@ pub(super) enum Next {
 
 impl Outbox {
     fn new(limit: usize) -> Outbox {
-        Outbox { limit, queue: Mutex::new(Queue { attended: true, ..Queue::default() }), task: AtomicWaker::new() }
+        Outbox {
+            limit,
+            queue: Mutex::new(Queue { attended: true, ..Queue::default() }),
+            task: AtomicWaker::new(),
+            proven: AtomicBool::new(false),
+        }
     }
 
     fn push(&self, bytes: Vec<u8>) {
@@ -159,6 +176,16 @@ impl Outbox {
         }
         queue.writing = queue.bytes.len();
         Next::Write(std::mem::take(&mut queue.bytes))
+    }
+
+    /// Whether the peer has proven who it is.
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much is queued that it should be written before more is made.
+    pub(super) fn is_heavy(&self) -> bool {
+        lock(&self.queue).bytes.len() >= HEAVY
     }
 
     pub(super) fn is_closing(&self) -> bool {

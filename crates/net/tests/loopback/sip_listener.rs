@@ -3,7 +3,7 @@
 use crate::authority::{Authority, self_signed};
 use crate::{LONG, SHORT};
 use net::client::{Config, Sockets};
-use net::server::{Security, Serving, SipLimits, Wires, listen, serve_sip};
+use net::server::{HeldLimits, Security, Serving, SipLimits, Wires, listen, serve_sip};
 use signin::io::{ConnId, Io, Pending, StreamError, Target};
 use signin::service::{SipService, Wire};
 use std::net::SocketAddr;
@@ -44,6 +44,13 @@ impl SipService for Parrot {
         }
         if message.starts_with(b"FLOOD") {
             (0..64).for_each(|_| self.wires.send(conn, vec![b'x'; 1024 * 1024]));
+        }
+        if message.starts_with(b"PROOF") {
+            self.wires.proven(conn);
+        }
+        if message.starts_with(b"LONG") {
+            self.note("long".to_owned());
+            self.wires.send(conn, vec![b'x'; 10 * 1024]);
         }
         if message.starts_with(b"OTHER") {
             self.wires.send(ConnId(1), b"from another".to_vec());
@@ -172,10 +179,69 @@ async fn garbage_ends_its_own_connection_only() {
         garbled,
         [
             "garbled 2: the stream does not carry SIP",
-            "garbled 3: the body of 2097152 bytes is longer than 1048576 bytes",
+            "garbled 3: the body of 2097152 bytes is longer than 65536 bytes",
             "garbled 4: the head is longer than 65536 bytes"
         ]
     );
+}
+
+#[tokio::test]
+async fn strangers_send_less_than_those_who_have_proven_themselves() {
+    let (serving, parrot, _) = plain(SipLimits::default());
+    let message = format!("M a SIP/2.0\r\nContent-Length: {}\r\n\r\n{}", 100 * 1024, "x".repeat(100 * 1024));
+    let mut stranger = open(&serving).await;
+    let _ = stranger.write_all(message.as_bytes()).await;
+    assert!(is_closed(&mut stranger).await);
+    assert!(parrot.heard().contains(&"garbled 1: the body of 102400 bytes is longer than 65536 bytes".to_owned()));
+    let mut known = open(&serving).await;
+    known.write_all(b"PROOF a SIP/2.0\r\n\r\n").await.expect("open");
+    assert_eq!(read(&mut known, 19).await, "PROOF a SIP/2.0\r\n\r\n");
+    known.write_all(message.as_bytes()).await.expect("open");
+    assert_eq!(read(&mut known, message.len()).await, message);
+}
+
+#[tokio::test]
+async fn what_strangers_have_us_hold_is_bounded_for_all_of_them() {
+    let held = HeldLimits { per_address: 200 * 1024, in_all: 1024 * 1024 };
+    let (serving, _, wires) = plain(SipLimits { held, ..SipLimits::default() });
+    let mut slow = Vec::new();
+    for _ in 0..20 {
+        let mut stream = open(&serving).await;
+        let half = format!("M a SIP/2.0\r\nContent-Length: 60000\r\n\r\n{}", "x".repeat(50_000));
+        let _ = stream.write_all(half.as_bytes()).await;
+        slow.push(stream);
+    }
+    until(|| wires.open_connections() <= 4).await;
+    let mut other = open(&serving).await;
+    other.write_all(MESSAGE).await.expect("open");
+    assert_eq!(read(&mut other, MESSAGE.len()).await.as_bytes(), MESSAGE, "who is brief is served all the same");
+    drop(slow);
+    until(|| wires.open_connections() == 1).await;
+    other
+        .write_all(format!("M a SIP/2.0\r\nContent-Length: 60000\r\n\r\n{}", "x".repeat(50_000)).as_bytes())
+        .await
+        .expect("open");
+    sleep(Duration::from_millis(50)).await;
+    other.write_all("x".repeat(10_000).as_bytes()).await.expect("there is room again");
+    assert!(read(&mut other, 60_000).await.starts_with("M a SIP/2.0"));
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_and_does_not_read_is_not_answered_in_advance() {
+    let (serving, parrot, _) = plain(SipLimits::default());
+    let mut stream = open(&serving).await;
+    // 18 bytes each that are answered with 10 KiB: one batch could make more than 2 MiB wait, again and again.
+    let asking = tokio::spawn(async move {
+        for _ in 0..20 {
+            let _ = stream.write_all("LONG a SIP/2.0\r\n\r\n".repeat(900).as_bytes()).await;
+        }
+        stream
+    });
+    sleep(Duration::from_millis(300)).await;
+    let answered = parrot.heard().iter().filter(|line| *line == "long").count();
+    assert!(answered < 1_500, "{answered}: the kernel takes some megabytes, and that is all");
+    assert!(!parrot.heard().contains(&"closed 1".to_owned()), "it may still read");
+    asking.abort();
 }
 
 #[tokio::test]

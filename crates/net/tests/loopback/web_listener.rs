@@ -2,7 +2,7 @@
 
 use crate::authority::Authority;
 use crate::{LONG, SHORT, connect, sockets};
-use net::server::{HttpLimits, Security, Serving, listen, serve_http};
+use net::server::{HeldLimits, HttpLimits, Security, Serving, listen, serve_http};
 use signin::io::{HttpRequest, HttpResponse, Io, Pending};
 use signin::service::{HttpConversation, HttpService};
 use std::net::SocketAddr;
@@ -135,4 +135,35 @@ async fn connections_have_a_limit() {
     let _first = TcpStream::connect(serving.local_addr()).await.expect("it listens");
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     assert_eq!(all(&serving, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await, "");
+}
+
+#[tokio::test]
+async fn who_does_not_read_answers_is_given_up() {
+    let mut limits = HttpLimits { stalled: SHORT, ..HttpLimits::default() };
+    limits.listener.connections = 1;
+    let serving = serve(Security::Plain, limits);
+    let mut stream = TcpStream::connect(serving.local_addr()).await.expect("it listens");
+    let request = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(8000));
+    let asking = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    timeout(LONG, asking).await.expect("it hangs up while its answers are not read");
+}
+
+#[tokio::test]
+async fn what_is_held_of_all_bodies_is_bounded() {
+    let held = HeldLimits { per_address: 100 * 1024, in_all: 1024 * 1024 };
+    let serving = serve(Security::Plain, HttpLimits { held, ..HttpLimits::default() });
+    let head = "POST /last HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n";
+    let mut slow = TcpStream::connect(serving.local_addr()).await.expect("it listens");
+    slow.write_all(format!("{head}{}", "x".repeat(59_000)).as_bytes()).await.expect("open");
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let refused = all(&serving, format!("{head}{}", "x".repeat(60_000)).as_bytes()).await;
+    assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    let brief = all(&serving, b"POST /last HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody").await;
+    assert!(brief.starts_with("HTTP/1.1 401 "), "{brief}");
+    slow.write_all("x".repeat(1_000).as_bytes()).await.expect("open");
+    let mut answer = String::new();
+    timeout(LONG, slow.read_to_string(&mut answer)).await.expect("in time").expect("an answer");
+    assert!(answer.ends_with("1 POST a /last [] 60000"), "{answer}");
+    let now = all(&serving, format!("{head}{}", "x".repeat(60_000)).as_bytes()).await;
+    assert!(now.starts_with("HTTP/1.1 401 "), "{now}");
 }

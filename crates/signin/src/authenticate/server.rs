@@ -24,6 +24,7 @@ use crate::io::ConnId;
 use crate::name::Aor;
 use crate::register::endpoint::{Epid, InstanceId};
 use crate::reply::Diagnostics;
+use crate::service::network_of;
 use mechanism::ntlm::{Acceptor, Mode, TargetNames};
 use mechanism::tls_dsk::ServerHandshake;
 use sip::{Draft, Message, Name, NameAddr};
@@ -153,12 +154,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// What counts as one address: with IPv6 everybody has a network of 64 bits to choose from.
     fn network(&self) -> IpAddr {
-        match self.address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((u128::from(address) >> 64 << 64).into()),
-            address => address,
-        }
+        network_of(self.address)
     }
 }
 
