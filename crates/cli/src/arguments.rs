@@ -159,6 +159,14 @@ pub(crate) struct Signin {
     /// Show all that step 5 brought
     #[arg(long, short)]
     pub(crate) verbose: bool,
+    /// Remain signed in: show contacts and their presence as they change, take `status`, `note`, `add`, `remove`, `say`,
+    /// `quit` from standard input (`help` lists them), and sign in again when the connection is lost. Ctrl-C signs out.
+    /// With --json, one JSON document a line: the sign-in, then whatever happens
+    #[arg(long)]
+    pub(crate) stay: bool,
+    /// With --stay in a terminal: print one line after another instead of filling the screen
+    #[arg(long, requires = "stay")]
+    pub(crate) plain: bool,
 }
 
 /// Options of `ladder`.

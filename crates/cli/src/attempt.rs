@@ -1,10 +1,13 @@
 //! One sign-in, recorded, from the wish to the report.
 
+use futures_util::Stream;
+use miette::IntoDiagnostic;
 use net::client::{Config, SetupError, Sockets};
-use signin::client::SignIn;
+use signin::client::{SignIn, SignedIn};
 use signin::discover::client::Cached;
 use signin::io::Io;
 use signin::report::{Ending, Event, SignInReport, Verdict};
+use signin::stay::{End, Onlooker, Wish, stay};
 use std::time::Duration;
 use trace::record::{Record, What};
 use trace::recorder::Recorder;
@@ -30,36 +33,78 @@ pub(crate) struct Outcome {
     pub(crate) prepared: Option<Result<i64, Verdict>>,
 }
 
+/// How a sign-in went, before its record is looked at.
+struct Arrived {
+    ending: Ending,
+    reached: Option<Cached>,
+    prepared: Option<Result<i64, Verdict>>,
+    /// What is done for the next sign-in is no part of this one.
+    until: Duration,
+}
+
+/// Most bytes of a record while somebody stays signed in: the sign-in is in it, the day after it is not.
+const RECORDED: usize = 4 * 1024 * 1024;
+
 impl Attempt {
     /// Signs in, and out again. Only what is wrong with this machine is an error; a failed sign-in is an outcome.
     pub(crate) async fn run(self) -> Result<Outcome, SetupError> {
         let address = self.sign_in.aor.to_string();
         let recorder = Recorder::new(Sockets::new(self.sockets)?, &address, &user_agent());
-        let io: &dyn Io = &recorder;
-        let (mut reached, mut prepared) = (None, None);
-        // What is done for the next sign-in is no part of this one.
-        let mut until = Duration::MAX;
-        let ending = match self.sign_in.run(io).await {
-            Ok(signed_in) => {
-                reached = Some(signed_in.reached.clone());
-                let ending = Ending::SignedIn {
-                    home: signed_in.home.clone(),
-                    mechanism: signed_in.mechanism.clone(),
-                    settings: signed_in.settled.json(),
-                    contacts: signed_in.settled.contacts.as_ref().map_or(0, |list| list.contacts.len()),
-                };
-                until = io.now().since_start;
-                prepared = self.sign_in.prepare_next(io, &signed_in).await;
-                signed_in.session.sign_out().await;
-                ending
-            }
-            Err(verdict) => Ending::Failed(verdict),
+        let (arrived, signed_in) = arrive(&self.sign_in, &recorder).await;
+        if let Some(signed_in) = signed_in {
+            signed_in.session.sign_out().await;
+        }
+        Ok(arrived.outcome(&address, recorder.finish()))
+    }
+
+    /// Signs in and stays. `told` is given the outcome of the sign-in as soon as there is one; without a sign-in, that is
+    /// all.
+    pub(crate) async fn stay(
+        self,
+        told: impl FnOnce(&Outcome) -> miette::Result<()>,
+        wishes: &mut (dyn Stream<Item = Wish> + Send + Unpin),
+        onlooker: &mut dyn Onlooker,
+    ) -> miette::Result<(Outcome, Option<End>)> {
+        let address = self.sign_in.aor.to_string();
+        let sockets = Sockets::new(self.sockets).into_diagnostic()?;
+        let recorder = Recorder::new(sockets, &address, &user_agent()).bounded(RECORDED);
+        let (arrived, signed_in) = arrive(&self.sign_in, &recorder).await;
+        let outcome = arrived.outcome(&address, recorder.record());
+        told(&outcome)?;
+        let end = match signed_in {
+            Some(signed_in) => Some(stay(&self.sign_in, &recorder, signed_in, wishes, onlooker).await),
+            None => None,
         };
-        let record = recorder.finish();
+        Ok((outcome, end))
+    }
+}
+
+async fn arrive<'a>(sign_in: &SignIn, io: &'a dyn Io) -> (Arrived, Option<SignedIn<'a>>) {
+    match sign_in.run(io).await {
+        Ok(signed_in) => {
+            let ending = Ending::SignedIn {
+                home: signed_in.home.clone(),
+                mechanism: signed_in.mechanism.clone(),
+                settings: signed_in.settled.json(),
+                contacts: signed_in.settled.contacts.as_ref().map_or(0, |list| list.contacts.len()),
+            };
+            let until = io.now().since_start;
+            let prepared = sign_in.prepare_next(io, &signed_in).await;
+            (Arrived { ending, reached: Some(signed_in.reached.clone()), prepared, until }, Some(signed_in))
+        }
+        Err(verdict) => {
+            let ending = Ending::Failed(verdict);
+            (Arrived { ending, reached: None, prepared: None, until: Duration::MAX }, None)
+        }
+    }
+}
+
+impl Arrived {
+    fn outcome(self, address: &str, record: Record) -> Outcome {
         let mut events = events(&record);
-        events.retain(|(at, _)| *at <= until);
-        let report = SignInReport::assemble(&address, &events, &ending);
-        Ok(Outcome { report, record, reached, prepared })
+        events.retain(|(at, _)| *at <= self.until);
+        let report = SignInReport::assemble(address, &events, &self.ending);
+        Outcome { report, record, reached: self.reached, prepared: self.prepared }
     }
 }
 

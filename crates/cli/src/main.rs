@@ -14,6 +14,7 @@ mod lab;
 mod ladder;
 mod show;
 mod signin;
+mod stay;
 mod wish;
 
 use arguments::{Arguments, Verb};
@@ -34,6 +35,8 @@ fn main() -> ExitCode {
         Verb::Ladder(wanted) => ladder::run(&wanted),
         Verb::Admin(wanted) => admin::run(*wanted),
     };
+    // Somebody may still be waiting for a line on standard input, which nobody will type.
+    runtime.shutdown_background();
     outcome.unwrap_or_else(|report| fail(&report))
 }
 

@@ -29,6 +29,16 @@ impl Style {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
+    /// Something that stands out.
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// Something that is not as it should be.
+    pub(crate) fn warning(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
     fn mark(self, result: StepResult) -> String {
         match result {
             StepResult::Pass => self.paint("32", "ok"),

@@ -323,6 +323,10 @@ impl Round {
             Question::Publication if accepted => {
                 settled.published = true;
                 teller.published(answer);
+                // The versions that the next publication builds on.
+                if let (Some(own), Ok(told)) = (&mut settled.own, read_own_presence(&answer.body)) {
+                    own.follow(told);
+                }
                 return Ok(());
             }
             _ if !accepted => return Err(format!("refused with {}", answer.in_words())),

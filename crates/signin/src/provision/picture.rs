@@ -243,27 +243,10 @@ impl Picture {
         news
     }
 
-    /// One's own presence is told category by category, each whole; containers and subscribers one by one.
+    /// Takes in a part of one's own presence.
     pub fn take_own(&mut self, told: OwnPresence) -> Vec<News> {
         let before = self.own_presence();
-        if let Some(categories) = told.categories {
-            match &mut self.own.categories {
-                Some(known) => merge(known, categories),
-                none => *none = Some(categories),
-            }
-        }
-        for container in told.containers {
-            match self.own.containers.iter_mut().find(|known| known.id == container.id) {
-                Some(known) => *known = container,
-                None => self.own.containers.push(container),
-            }
-        }
-        for subscriber in told.subscribers {
-            match self.own.subscribers.iter_mut().find(|known| known.aor == subscriber.aor) {
-                Some(known) => *known = subscriber,
-                None => self.own.subscribers.push(subscriber),
-            }
-        }
+        self.own.follow(told);
         let after = self.own_presence();
         if after == before { Vec::new() } else { vec![News::Own(after)] }
     }
@@ -279,6 +262,30 @@ impl Picture {
         merge(known, told);
         let after = ContactPresence::of(known);
         (after != before).then_some(News::Presence(after))
+    }
+}
+
+impl OwnPresence {
+    /// Takes in what was told since: category by category, each whole; containers and subscribers one by one.
+    pub fn follow(&mut self, told: OwnPresence) {
+        if let Some(categories) = told.categories {
+            match &mut self.categories {
+                Some(known) => merge(known, categories),
+                none => *none = Some(categories),
+            }
+        }
+        for container in told.containers {
+            match self.containers.iter_mut().find(|known| known.id == container.id) {
+                Some(known) => *known = container,
+                None => self.containers.push(container),
+            }
+        }
+        for subscriber in told.subscribers {
+            match self.subscribers.iter_mut().find(|known| known.aor == subscriber.aor) {
+                Some(known) => *known = subscriber,
+                None => self.subscribers.push(subscriber),
+            }
+        }
     }
 }
 
