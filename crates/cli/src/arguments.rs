@@ -2,6 +2,7 @@
 
 use crate::admin::Admin;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use signin::old_cryptography::OldAlgorithm;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -57,6 +58,10 @@ pub(crate) struct Lab {
     /// Keep CA and users in DIR from run to run
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
+    /// Switch off old cryptography, once for each [md4, rc4: NTLM is offered nowhere; tls1.0: TLS-DSK of pidgin-sipe fails;
+    /// sha1: pidgin-sipe gets no certificate]
+    #[arg(long, value_name = "NAME", value_parser = str::parse::<OldAlgorithm>)]
+    pub(crate) without: Vec<OldAlgorithm>,
     /// Print where everything is as JSON instead of a table
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,6 +4,7 @@ use crate::arguments::Lab as Typed;
 use ::lab::ready::Ready;
 use ::lab::{Lab, LabConfig, LabError};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use signin::old_cryptography::OldCryptography;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ pub(crate) async fn run(typed: Typed) -> Result<ExitCode> {
         address: typed.address,
         standard_ports: typed.standard_ports,
         state: typed.state.clone(),
+        old_cryptography: typed.without.iter().copied().fold(OldCryptography::default(), OldCryptography::without),
         ..LabConfig::default()
     };
     let lab = Lab::start(&config).await.map_err(|error| explained(&error))?;

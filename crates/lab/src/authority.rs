@@ -73,10 +73,13 @@ pub(crate) async fn user_certificates(
 
 /// Certificate and key of the inner handshakes of TLS-DSK, kept in `dir`. Not those of the authority, since clients encrypt
 /// to this key; they look at nothing of the certificate but that.
-pub(crate) async fn inner_handshakes(dir: &Path, surroundings: &dyn Surroundings) -> Result<tls_dsk::Server, LabError> {
+pub(crate) async fn inner_handshakes(
+    dir: &Path,
+    surroundings: &dyn Surroundings,
+    policy: tls_dsk::Policy,
+) -> Result<tls_dsk::Server, LabError> {
     let (certificate, key) = kept(dir, "tls-dsk", surroundings).await?;
-    tls_dsk::Server::new(&[certificate], &key, tls_dsk::Policy::default())
-        .map_err(|error| LabError::Setup(error.to_string()))
+    tls_dsk::Server::new(&[certificate], &key, policy).map_err(|error| LabError::Setup(error.to_string()))
 }
 
 /// A self-signed certificate and its RSA key, made when they are not there: DER, PKCS#8.

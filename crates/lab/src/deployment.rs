@@ -20,6 +20,7 @@ use signin::directory::Directory;
 use signin::discover::AccessLocation;
 use signin::discover::server::Site;
 use signin::journal::{Journal, ServerEvent};
+use signin::old_cryptography::OldCryptography;
 use signin::provision::server::{Limits as ProvisionLimits, Live, Provision};
 use signin::register::server::{Here, Role};
 use signin::server::{Foundations, FrontEnd, Neighbours, Settings};
@@ -52,6 +53,8 @@ pub struct LabConfig {
     pub state: Option<PathBuf>,
     /// Which ways in the DNS shows.
     pub published: Published,
+    /// What its servers still take of old cryptography.
+    pub old_cryptography: OldCryptography,
 }
 
 /// A running lab. Dropping it stops everything.
@@ -82,6 +85,7 @@ struct Common {
     live: Arc<Live>,
     liveness: Liveness,
     neighbours: Neighbours,
+    old_cryptography: OldCryptography,
 }
 
 impl Lab {
@@ -125,8 +129,9 @@ impl Lab {
         ];
         let store = Arc::new(open_store(folder).await?);
         let surroundings: Arc<dyn Surroundings> = Arc::new(SystemSurroundings::new());
-        let realm = Realm::start(&plan, folder, &surroundings)?;
-        let common = Common::new(plan, folder, &store, &surroundings, &realm).await?;
+        let old = config.old_cryptography;
+        let realm = Realm::start(&plan, folder, &surroundings, &old)?;
+        let common = Common::new(plan, folder, &store, &surroundings, &realm, old).await?;
         let mut lab = Lab {
             ready: common.ready(folder, &realm),
             front_ends: Vec::new(),
@@ -258,13 +263,14 @@ impl Common {
         store: &Arc<Store>,
         surroundings: &Arc<dyn Surroundings>,
         realm: &Realm,
+        old_cryptography: OldCryptography,
     ) -> Result<Common, LabError> {
         let mut key = [0; 32];
         surroundings.fill_random(&mut key);
         let verifier = OwnDirectoryVerifier::new(store.clone(), surroundings.clone(), Throttle::default());
         let (users, handshakes) = tokio::try_join!(
             authority::user_certificates(folder, &**surroundings),
-            authority::inner_handshakes(folder, &**surroundings),
+            authority::inner_handshakes(folder, &**surroundings, old_cryptography.tls_dsk()),
         )?;
         let certification = Certification { authority: Arc::new(users), published: store.clone() };
         let judge = Judge::new(certification.authority.clone(), certification.published.clone(), surroundings.clone());
@@ -283,10 +289,12 @@ impl Common {
             live: Live::new(),
             liveness: Liveness::default(),
             neighbours: Neighbours::default(),
+            old_cryptography,
         })
     }
 
-    /// What a SIP server offers: everything inside, and outside everything but Kerberos, for there is no KDC to ask.
+    /// What a SIP server offers: everything inside, and outside everything but Kerberos, for there is no KDC to ask; less
+    /// what is switched off.
     fn offers(&self, host: &Host) -> Vec<Offer> {
         let web = match host.kind {
             Kind::Edge => self.topology.external_web.clone(),
@@ -301,7 +309,8 @@ impl Common {
             })
         });
         let tickets = (host.kind != Kind::Edge).then(|| Offer::Kerberos(self.kerberos.clone()));
-        certificates.into_iter().chain(tickets).chain([Offer::Ntlm(self.verifier.clone())]).collect()
+        let every = certificates.into_iter().chain(tickets).chain([Offer::Ntlm(self.verifier.clone())]);
+        every.filter(|offer| self.old_cryptography.permits(offer)).collect()
     }
 
     fn identity(&self, host: &Host) -> Result<Identity, LabError> {
@@ -317,6 +326,7 @@ impl Common {
             kerberos: Some(self.kerberos.clone()),
             authority: self.tickets.clone(),
             certification: Some(self.certification.clone()),
+            old_cryptography: self.old_cryptography,
             surroundings: self.surroundings.clone(),
             netbios_domain: NETBIOS.to_owned(),
             dns_domain: DOMAIN.to_owned(),

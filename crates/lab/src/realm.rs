@@ -10,6 +10,7 @@ use mechanism::kerberos::name::{NameType, Principal};
 use mechanism::kerberos::{Now, ReplayCache, Service};
 use net::server::{ServingKdc, serve_kdc};
 use signin::authenticate::verifier::KerberosVerifier;
+use signin::old_cryptography::OldCryptography;
 use signin::service::{RequestService, Surroundings};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -30,7 +31,12 @@ pub(crate) fn name() -> String {
 
 impl Realm {
     /// Starts the KDC, and writes `krb5.conf` and `servers.keytab` into the folder.
-    pub(crate) fn start(plan: &Plan, folder: &Path, surroundings: &Arc<dyn Surroundings>) -> Result<Realm, LabError> {
+    pub(crate) fn start(
+        plan: &Plan,
+        folder: &Path,
+        surroundings: &Arc<dyn Surroundings>,
+        old: &OldCryptography,
+    ) -> Result<Realm, LabError> {
         let realm = name();
         let random = |bytes: &mut [u8]| surroundings.fill_random(bytes);
         let mut database = Database::default();
@@ -43,7 +49,8 @@ impl Realm {
         let address = plan.kdc();
         let serving = serve_kdc(address, Arc::new(kdc)).map_err(|error| LabError::bind(address, error))?;
         let replays = Arc::new(Mutex::new(ReplayCache::new(ReplayCache::DEFAULT_CAPACITY)));
-        let verifier = KerberosVerifier::new(Service::new(keytab), replays, surroundings.clone());
+        let verifier =
+            KerberosVerifier::new(Service::new(keytab).allowing(&old.kerberos_types()), replays, surroundings.clone());
         Ok(Realm { verifier: Arc::new(verifier), krb5_conf, _serving: serving })
     }
 }

@@ -5,6 +5,7 @@
 
 use lab::{Lab, LabConfig, Published};
 use serde_json::Value;
+use signin::old_cryptography::{OldAlgorithm, OldCryptography};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -295,4 +296,27 @@ async fn carries_its_certificate_home_after_a_redirect() {
     // In automatic mode it takes the first of what is offered that it can.
     let client = Client { auth: "auto", ..client };
     assert_eq!(client.run().await.signed_on().contacts().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs pidgin-sipe, libpurple-dev and root; run by make test"]
+async fn needs_what_is_old_and_says_so_where_it_is_switched_off() {
+    let config = |block, algorithm| LabConfig {
+        address: Some(Ipv4Addr::new(127, 78, block, 10)),
+        standard_ports: true,
+        published: Published::Everything,
+        old_cryptography: OldCryptography::default().without(algorithm),
+        ..LabConfig::default()
+    };
+    for (block, algorithm, fails) in
+        [(9, OldAlgorithm::Rc4, "ntlm"), (10, OldAlgorithm::Tls10, "tls-dsk"), (11, OldAlgorithm::Sha1, "tls-dsk")]
+    {
+        let lab = Lab::start(&config(block, algorithm)).await.expect("a lab");
+        let client = Client { server: "fe02.contoso.test:5061", ..Client::of(&lab, "alice") };
+        let refused = Client { auth: fails, ..client }.run().await;
+        assert!(!refused.has("signed-on") && refused.code != Some(0), "{algorithm}, {fails}:\n{}", refused.all);
+        if fails != "ntlm" {
+            assert_eq!(Client { auth: "ntlm", ..client }.run().await.signed_on().contacts(), ALICES, "{algorithm}");
+        }
+    }
 }

@@ -23,6 +23,7 @@ pub mod journal;
 pub mod link;
 pub mod log_on;
 pub mod name;
+pub mod old_cryptography;
 pub mod outgoing;
 pub mod provision;
 pub mod register;

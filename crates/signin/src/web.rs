@@ -8,7 +8,7 @@
 //! | `…/root/user` | Autodiscover | who shows a web ticket |
 //! | `/WebTicket/WebTicketService.svc` | tickets | who logs on with Kerberos or NTLM |
 //! | `/WebTicket/WebTicketService.svc/cert` | tickets | who signs with a user certificate |
-//! | `/CertProv/CertProvisioningService.svc/WebTicket_Proof_SHA1` | certificates | who shows a web ticket and proves its key |
+//! | `/CertProv/CertProvisioningService.svc/WebTicket_Proof_SHA1`, `…/WebTicket_Proof` | certificates | who shows a web ticket and proves its key |
 //! | `…/mex` | metadata of the last two | anybody |
 //!
 //! Paths are compared without case. Without TLS there is Autodiscover's Root only.
@@ -22,10 +22,12 @@ use crate::discover::AccessLocation;
 use crate::discover::server::{ROOT_PATH, Site};
 use crate::http::gate::{Accepts, Gate};
 use crate::io::{HttpRequest, HttpResponse, Pending};
+use crate::old_cryptography::OldCryptography;
 use crate::service::{HttpConversation, HttpService, Surroundings};
 use crate::topology::Topology;
 use crate::web_ticket::authority::{TicketAuthority, TicketRefusal};
 use crate::web_ticket::message::{Diagnostics, error_id};
+use crate::web_ticket::security::ProofHash;
 use crate::web_ticket::server::{Settings as TicketSettings, TicketService};
 use crate::web_ticket::{CERTIFICATE_PATH, DIAGNOSTICS_HEADER, SERVICE_PATH, TICKET_HEADER, TICKET_URL_HEADER};
 use mechanism::ntlm::TargetNames;
@@ -42,7 +44,7 @@ enum Route {
     Ticket,
     TicketByCertificate,
     CertificateMetadata,
-    Certificate,
+    Certificate(ProofHash),
 }
 
 impl Route {
@@ -60,7 +62,12 @@ impl Route {
         if let Some(rest) = path.strip_prefix(&certificate::SERVICE_PATH.to_ascii_lowercase()) {
             return match rest {
                 "/mex" => Some(Route::CertificateMetadata),
-                rest if rest == certificate::PROOF_PATH.to_ascii_lowercase() => Some(Route::Certificate),
+                rest if rest == certificate::PROOF_PATH.to_ascii_lowercase() => {
+                    Some(Route::Certificate(ProofHash::Sha1))
+                }
+                rest if rest == certificate::PROOF_PATH_SHA256.to_ascii_lowercase() => {
+                    Some(Route::Certificate(ProofHash::Sha256))
+                }
                 _ => None,
             };
         }
@@ -74,7 +81,7 @@ impl Route {
 
     fn method(self) -> &'static str {
         match self {
-            Route::Ticket | Route::TicketByCertificate | Route::Certificate => "POST",
+            Route::Ticket | Route::TicketByCertificate | Route::Certificate(_) => "POST",
             _ => "GET",
         }
     }
@@ -107,6 +114,8 @@ pub struct Backing {
     pub authority: Arc<TicketAuthority>,
     /// Issues and keeps users' certificates; `None` where there are none.
     pub certification: Option<Certification>,
+    /// What is still taken of old cryptography.
+    pub old_cryptography: OldCryptography,
     /// Time and randomness.
     pub surroundings: Arc<dyn Surroundings>,
     /// NetBIOS name of the domain, for NTLM.
@@ -119,18 +128,20 @@ impl WebServices {
     /// The services of one site.
     pub fn new(site: Site, backing: &Backing) -> Arc<WebServices> {
         let Backing { topology, directory, ntlm, kerberos, authority, surroundings, .. } = backing.clone();
+        let old = backing.old_cryptography;
         let judge = backing.certification.clone().map(|Certification { authority, published }| {
             Arc::new(Judge::new(authority, published, surroundings.clone())) as Arc<dyn CertificateVerifier>
         });
         let tickets = TicketService::new(
-            TicketSettings::new(&site.web, &site.fqdn),
+            TicketSettings { sha1: old.web_services_sha1, ..TicketSettings::new(&site.web, &site.fqdn) },
             authority.clone(),
             judge,
             directory.clone(),
             surroundings.clone(),
         );
         let certificates = backing.certification.clone().map(|certification| {
-            let settings = CertificateSettings::new(&site.web, &site.fqdn);
+            let defaults = CertificateSettings::new(&site.web, &site.fqdn);
+            let settings = CertificateSettings { sha1: old.web_services_sha1, requests: old.requests(), ..defaults };
             let (authority, directory) = (authority.clone(), directory.clone());
             CertificateService::new(settings, authority, certification, directory, surroundings.clone())
         });
@@ -144,6 +155,7 @@ impl WebServices {
         hosts.dedup();
         // Outside there is no KDC to ask.
         let kerberos = kerberos.filter(|_| site.location == AccessLocation::Internal);
+        let ntlm = ntlm.filter(|_| old.ntlm);
         let accepts = Accepts { ntlm, kerberos, hosts, names };
         Arc::new(WebServices { site, topology, directory, authority, surroundings, tickets, certificates, accepts })
     }
@@ -172,8 +184,8 @@ impl WebServices {
                 Some(certificates) => certificates.metadata(),
                 None => self.site.bare(404),
             },
-            Route::Certificate => match &self.certificates {
-                Some(certificates) => certificates.publish(request).await,
+            Route::Certificate(hash) => match &self.certificates {
+                Some(certificates) => certificates.publish(request, hash).await,
                 None => self.site.bare(404),
             },
         }

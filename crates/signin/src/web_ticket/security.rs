@@ -13,7 +13,8 @@
 //!
 //! A reader accepts two digests of the timestamp: of its canonical form, and of the bytes as they stand, because a common
 //! client never canonicalises. Either way the very element is digested that is read: nothing is looked up by its id, so
-//! there is no second element to be signed in its place. SHA-1 is what the published port asks for (`…Proof_SHA1`).
+//! there is no second element to be signed in its place. Which hash is used is the port's matter: SHA-1 at `…Proof_SHA1`,
+//! the only one that open clients know, SHA-256 at `…Proof`.
 //!
 //! Absent: signatures over anything else, encryption, keys that are not of a ticket.
 
@@ -26,6 +27,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::{Digest, Sha1};
+use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -33,7 +35,55 @@ pub(super) const DS: &str = "http://www.w3.org/2000/09/xmldsig#";
 pub(super) const EXCLUSIVE: &str = "http://www.w3.org/2001/10/xml-exc-c14n#";
 pub(super) const SHA1: &str = "http://www.w3.org/2000/09/xmldsig#sha1";
 const HMAC_SHA1: &str = "http://www.w3.org/2000/09/xmldsig#hmac-sha1";
+pub(super) const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
+const HMAC_SHA256: &str = "http://www.w3.org/2001/04/xmldsig-more#hmac-sha256";
 const SAML_ID: &str = "http://docs.oasis-open.org/wss/oasis-wss-saml-token-profile-1.0#SAMLAssertionID";
+
+/// The hash of digest and HMAC in a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProofHash {
+    /// SHA-1.
+    Sha1,
+    /// SHA-256.
+    Sha256,
+}
+
+impl ProofHash {
+    fn signature_method(self) -> &'static str {
+        match self {
+            ProofHash::Sha1 => HMAC_SHA1,
+            ProofHash::Sha256 => HMAC_SHA256,
+        }
+    }
+
+    fn digest_method(self) -> &'static str {
+        match self {
+            ProofHash::Sha1 => SHA1,
+            ProofHash::Sha256 => SHA256,
+        }
+    }
+
+    fn digest(self, text: &[u8]) -> Vec<u8> {
+        match self {
+            ProofHash::Sha1 => Sha1::digest(text).to_vec(),
+            ProofHash::Sha256 => Sha256::digest(text).to_vec(),
+        }
+    }
+
+    fn hmac(self, key: &ProofKey, text: &[u8]) -> Vec<u8> {
+        const ANY_LENGTH: &str = "HMAC takes keys of every length";
+        match self {
+            ProofHash::Sha1 => {
+                let mac = Hmac::<Sha1>::new_from_slice(key.reveal()).expect(ANY_LENGTH);
+                mac.chain_update(text).finalize().into_bytes().to_vec()
+            }
+            ProofHash::Sha256 => {
+                let mac = Hmac::<Sha256>::new_from_slice(key.reveal()).expect(ANY_LENGTH);
+                mac.chain_update(text).finalize().into_bytes().to_vec()
+            }
+        }
+    }
+}
 
 /// Why a message shows no ticket, or no proof that its holder has the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +97,9 @@ pub enum SecurityError {
     /// It was not made with the ticket's key, or what it covers was altered.
     #[error("the proof was not made with the key of the ticket")]
     Wrong,
+    /// SHA-1, where it is not accepted.
+    #[error("proofs with SHA-1 are switched off; use the port that the metadata names")]
+    Sha1,
     /// What it covers has expired.
     #[error("the timestamp in the message has expired")]
     Expired,
@@ -81,21 +134,22 @@ impl<'a> SecurityHeader<'a> {
     }
 
     /// Whether whoever made the message has the key of the ticket, which was recognised; at `now`, seconds since 1970.
-    pub fn check(&self, ticket: &VerifiedTicket, now: i64) -> Result<(), SecurityError> {
+    /// The proof has to be made with this hash and no other.
+    pub fn check(&self, ticket: &VerifiedTicket, now: i64, hash: ProofHash) -> Result<(), SecurityError> {
         let missing = |what| SecurityError::Unusable(MessageError::Missing(what));
         let timestamp = only(self.security, "Timestamp").ok_or(missing("one Timestamp"))?;
         let signature = only(self.security, "Signature").ok_or(missing("one Signature"))?;
         let signed_info = only(signature, "SignedInfo").ok_or(missing("one SignedInfo"))?;
         let value = bytes(only(signature, "SignatureValue").ok_or(missing("one SignatureValue"))?);
         let id = timestamp.attribute("Id").ok_or(missing("Timestamp/@Id"))?;
-        let promised = digest_of(signed_info, id)?;
+        let promised = digest_of(signed_info, id, hash)?;
         names_ticket(signature, ticket.id())?;
 
         let text = exclusive(self.document, signed_info.span.0).map_err(MessageError::from)?;
-        let signed = bool::from(hmac_sha1(ticket.proof_key(), &text).ct_eq(value.as_slice()));
+        let signed = bool::from(hash.hmac(ticket.proof_key(), &text).ct_eq(value.as_slice()));
         let canonical = exclusive(self.document, timestamp.span.0).map_err(MessageError::from)?;
         let raw = cut(self.document, timestamp).unwrap_or_default();
-        let covered = [&canonical[..], raw].into_iter().any(|form| Sha1::digest(form).as_slice() == promised);
+        let covered = [&canonical[..], raw].into_iter().any(|form| hash.digest(form) == promised);
         if !signed || !covered {
             return Err(SecurityError::Wrong);
         }
@@ -106,7 +160,7 @@ impl<'a> SecurityHeader<'a> {
 }
 
 /// The digest that SignedInfo has for the element with this id, when it is made as this page says and in no other way.
-fn digest_of(signed_info: &Element, id: &str) -> Result<Vec<u8>, SecurityError> {
+fn digest_of(signed_info: &Element, id: &str, hash: ProofHash) -> Result<Vec<u8>, SecurityError> {
     let unusable = |what| SecurityError::Unusable(MessageError::Unusable(what));
     // Parameters are refused with the rest: one of them would shorten what is compared (CVE-2009-0217).
     let algorithm = |parent: &Element, name: &str, expected: &str| {
@@ -116,7 +170,7 @@ fn digest_of(signed_info: &Element, id: &str) -> Result<Vec<u8>, SecurityError> 
     if !algorithm(signed_info, "CanonicalizationMethod", EXCLUSIVE) {
         return Err(unusable("CanonicalizationMethod"));
     }
-    if !algorithm(signed_info, "SignatureMethod", HMAC_SHA1) {
+    if !algorithm(signed_info, "SignatureMethod", hash.signature_method()) {
         return Err(unusable("SignatureMethod"));
     }
     let reference = only(signed_info, "Reference").ok_or(unusable("Reference"))?;
@@ -126,7 +180,7 @@ fn digest_of(signed_info: &Element, id: &str) -> Result<Vec<u8>, SecurityError> 
     if !only(reference, "Transforms").is_some_and(|transforms| algorithm(transforms, "Transform", EXCLUSIVE)) {
         return Err(unusable("Transforms"));
     }
-    if !algorithm(reference, "DigestMethod", SHA1) {
+    if !algorithm(reference, "DigestMethod", hash.digest_method()) {
         return Err(unusable("DigestMethod"));
     }
     Ok(bytes(only(reference, "DigestValue").ok_or(unusable("DigestValue"))?))
@@ -156,17 +210,17 @@ pub(super) fn bytes(element: &Element) -> Vec<u8> {
     STANDARD.decode(text).unwrap_or_default()
 }
 
-fn hmac_sha1(key: &ProofKey, text: &[u8]) -> Vec<u8> {
-    let mut mac = Hmac::<Sha1>::new_from_slice(key.reveal()).expect("HMAC takes keys of every length");
-    mac.update(text);
-    mac.finalize().into_bytes().to_vec()
-}
-
 /// Writes the header for a ticket and the proof that its key is here. The prefixes `wsse` and `wsu` are declared in it.
-pub fn write(assertion: &str, assertion_id: &str, lifetime: Lifetime, key: &ProofKey) -> Zeroizing<String> {
+pub fn write(
+    assertion: &str,
+    assertion_id: &str,
+    lifetime: Lifetime,
+    key: &ProofKey,
+    hash: ProofHash,
+) -> Zeroizing<String> {
     let timestamp = timestamp(lifetime);
-    let signed_info = signed_info(&Sha1::digest(timestamp.as_bytes()));
-    let value = STANDARD.encode(hmac_sha1(key, signed_info.as_bytes()));
+    let signed_info = signed_info(&hash.digest(timestamp.as_bytes()), hash);
+    let value = STANDARD.encode(hash.hmac(key, signed_info.as_bytes()));
     // The namespace stands on `Signature` where it is written, and on `SignedInfo` where that is signed alone.
     let inner = signed_info.replacen(&format!(" xmlns=\"{DS}\""), "", 1);
     Zeroizing::new(format!(
@@ -189,11 +243,12 @@ fn timestamp(lifetime: Lifetime) -> String {
 }
 
 /// In canonical form.
-fn signed_info(digest: &[u8]) -> String {
+fn signed_info(digest: &[u8], hash: ProofHash) -> String {
+    let (signature, hashed) = (hash.signature_method(), hash.digest_method());
     format!(
         "<SignedInfo xmlns=\"{DS}\"><CanonicalizationMethod Algorithm=\"{EXCLUSIVE}\"></CanonicalizationMethod>\
-         <SignatureMethod Algorithm=\"{HMAC_SHA1}\"></SignatureMethod><Reference URI=\"#timestamp\"><Transforms>\
-         <Transform Algorithm=\"{EXCLUSIVE}\"></Transform></Transforms><DigestMethod Algorithm=\"{SHA1}\">\
+         <SignatureMethod Algorithm=\"{signature}\"></SignatureMethod><Reference URI=\"#timestamp\"><Transforms>\
+         <Transform Algorithm=\"{EXCLUSIVE}\"></Transform></Transforms><DigestMethod Algorithm=\"{hashed}\">\
          </DigestMethod><DigestValue>{}</DigestValue></Reference></SignedInfo>",
         STANDARD.encode(digest)
     )

@@ -22,7 +22,7 @@
 //! certificates that are not in the message.
 
 use super::message::{Lifetime, MessageError, SOAP, TokenRequest, WSSE, WSU, read_time, write_time};
-use super::security::{DS, EXCLUSIVE, SHA1, bytes, only};
+use super::security::{DS, EXCLUSIVE, SHA1, SHA256, bytes, only};
 use crate::xml::Element;
 use crate::xml::canonical::exclusive;
 use base64::Engine;
@@ -38,7 +38,6 @@ const SKEW_SECONDS: i64 = 300;
 /// Most elements one signature covers.
 const MAX_REFERENCES: usize = 8;
 
-const SHA256: &str = "http://www.w3.org/2001/04/xmlenc#sha256";
 const RSA_SHA1: &str = "http://www.w3.org/2000/09/xmldsig#rsa-sha1";
 const RSA_SHA256: &str = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256";
 const X509: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-x509-token-profile-1.0#X509v3";

@@ -8,7 +8,7 @@ use mechanism::kerberos;
 use mechanism::ntlm::Entropy;
 use signin::authenticate::association::{Association, MessageKeys};
 use signin::authenticate::client::{Choice, challenges, first_leg, last_leg};
-use signin::authenticate::message::{Challenge, Scheme, Version};
+use signin::authenticate::message::{Challenge, Credentials, Scheme, Version};
 use signin::client::SignIn;
 use signin::connect::client::Limits as ConnectLimits;
 use signin::discover::AccessLocation;
@@ -148,6 +148,17 @@ impl Phone {
             self.association = Some(association);
         }
         (code, text)
+    }
+
+    /// Begins TLS-DSK with this flight; gives the answer.
+    pub(crate) fn show_flight(&mut self, flight: Vec<u8>) -> (u16, String) {
+        let first = self.register_draft(None);
+        let (_, text) = self.exchange(first);
+        let offered = challenges(&Message::parse(text.as_bytes()).expect("a message"));
+        let offer = offered.into_iter().find(|offer| offer.scheme == Scheme::TlsDsk).expect("offered");
+        let mut draft = self.register_draft(None);
+        draft.header("Authorization", Credentials { gssapi_data: Some(flight), ..first_leg(&offer) });
+        self.exchange(draft)
     }
 
     /// A signed REGISTER.

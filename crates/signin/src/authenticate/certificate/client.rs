@@ -10,7 +10,7 @@ use crate::name::Aor;
 use crate::report::{Certainty, Verdict};
 use crate::web_ticket::client::{Ticket, TicketError, TicketMeans, diagnostics, obtain as obtain_ticket};
 use crate::web_ticket::message::{CONTENT_TYPE, Diagnostics, MessageError, error_id};
-use crate::web_ticket::security;
+use crate::web_ticket::security::{self, ProofHash};
 use crate::xml::Element;
 use mechanism::user_certificate::{KeyError, UserCertificate, public_key_of, request};
 use url::Url;
@@ -246,7 +246,7 @@ pub async fn obtain(
         return Err(CertificateError::NotSecure(sts.to_string()));
     }
     let request = request::write(applicant.aor.as_str(), applicant.private_key)?;
-    let (issuer, port) = metadata(io, web, sts).await?;
+    let (issuer, port, hash) = metadata(io, web, sts).await?;
     let ticket = obtain_ticket(io, web, &issuer, &port, applicant.aor, applicant.means).await?;
     let mut request_id = [0; 16];
     io.fill_random(&mut request_id);
@@ -257,12 +257,12 @@ pub async fn obtain(
         request_id: Some(uuid::Builder::from_random_bytes(request_id).into_uuid().to_string()),
         lifetime: None,
     };
-    let certificate = ask(io, web, &port, &ticket, &publish).await?;
+    let certificate = ask(io, web, &port, &ticket, &publish, hash).await?;
     examine(certificate, applicant, &port, io.now().unix_seconds)
 }
 
-/// Where tickets are issued, and where certificates are.
-async fn metadata(io: &dyn Io, web: &Web, sts: &Url) -> Result<(Url, Url), CertificateError> {
+/// Where tickets are issued, where certificates are, and how possession is proven there.
+async fn metadata(io: &dyn Io, web: &Web, sts: &Url) -> Result<(Url, Url, ProofHash), CertificateError> {
     let mut url = sts.clone();
     url.set_path(&format!("{}/mex", sts.path().trim_end_matches('/')));
     url.set_query(None);
@@ -283,7 +283,7 @@ async fn metadata(io: &dyn Io, web: &Web, sts: &Url) -> Result<(Url, Url), Certi
             Err(CertificateError::Foreign { url: url.clone(), location: location.to_owned() })
         }
     };
-    Ok((own(&metadata.issuer, "Issuer")?, own(&metadata.location, "port address")?))
+    Ok((own(&metadata.issuer, "Issuer")?, own(&metadata.location, "port address")?, metadata.hash))
 }
 
 /// The request with the ticket and its proof, and the certificate in the answer.
@@ -293,12 +293,14 @@ async fn ask(
     port: &Url,
     ticket: &Ticket,
     publish: &PublishRequest,
+    hash: ProofHash,
 ) -> Result<Vec<u8>, CertificateError> {
     let lacks = |what| CertificateError::TicketLacks { url: port.to_string(), what };
     let key = ticket.proof_key().ok_or_else(|| lacks("proof key"))?;
     let assertion = Element::parse(ticket.assertion().as_bytes()).ok();
     let id = assertion.as_ref().and_then(|assertion| assertion.attribute("AssertionID"));
-    let header = security::write(ticket.assertion(), id.ok_or_else(|| lacks("id"))?, ticket.lifetime(), key);
+    let id = id.ok_or_else(|| lacks("id"))?;
+    let header = security::write(ticket.assertion(), id, ticket.lifetime(), key, hash);
     let post = Request::post(port.clone(), publish.write(&header))
         .with("Content-Type", CONTENT_TYPE)
         .with("SOAPAction", format!("\"{PUBLISH_ACTION}\""));

@@ -5,6 +5,7 @@
 //! needs: it takes the first child of each name on its way and never looks back.
 
 use crate::web_ticket::message::{MessageError, WSSE, parse, read_time};
+use crate::web_ticket::security::ProofHash;
 use crate::xml::{Element, escape};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,8 +15,10 @@ use uuid::Uuid;
 
 /// `SOAPAction` of GetAndPublishCert.
 pub const PUBLISH_ACTION: &str = "http://schemas.microsoft.com/OCS/AuthWebServices/GetAndPublishCert";
-/// Name of the port that takes a web ticket with proof of possession by HMAC-SHA1.
+/// Name of the port that takes a web ticket with proof of possession by HMAC-SHA1: the one that open clients know.
 pub const PROOF_PORT: &str = "CertProvisioningServiceWebTicketProof_SHA1";
+/// Name of the port that takes one by HMAC-SHA256.
+pub const PROOF_PORT_SHA256: &str = "CertProvisioningServiceWebTicketProof";
 
 const OCS: &str = "http://schemas.microsoft.com/OCS/AuthWebServices/";
 const TRUST: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512/";
@@ -34,20 +37,34 @@ const MAX_REQUEST_ID: usize = 256;
 pub struct ServiceMetadata {
     /// URL of the ticket service.
     pub issuer: String,
-    /// URL of [`PROOF_PORT`].
+    /// URL of the port.
     pub location: String,
+    /// With which hash possession is proven there: [`PROOF_PORT`] or [`PROOF_PORT_SHA256`].
+    pub hash: ProofHash,
+}
+
+fn port_name(hash: ProofHash) -> &'static str {
+    match hash {
+        ProofHash::Sha1 => PROOF_PORT,
+        ProofHash::Sha256 => PROOF_PORT_SHA256,
+    }
 }
 
 impl ServiceMetadata {
-    /// Reads `wsdl:definitions`; `None` when the service has no such port, and so does not give out certificates.
+    /// Reads `wsdl:definitions`; `None` when the service has no such port, and so does not give out certificates. Of two
+    /// ports it is the one for SHA-1, which is the better known.
     pub fn read(bytes: &[u8]) -> Result<Option<ServiceMetadata>, MessageError> {
         let definitions = parse(bytes)?;
         let service = definitions.child("service").ok_or(MessageError::Missing("service"))?;
-        let Some(port) = service.all("port").find(|port| port.attribute("name") == Some(PROOF_PORT)) else {
+        let named = |hash: ProofHash| {
+            let port = service.all("port").find(|port| port.attribute("name") == Some(port_name(hash)));
+            port.map(|port| (port, hash))
+        };
+        let Some((port, hash)) = named(ProofHash::Sha1).or_else(|| named(ProofHash::Sha256)) else {
             return Ok(None);
         };
         let location = port.child("address").and_then(|address| address.attribute("location"));
-        let id = format!("{PROOF_PORT}_policy");
+        let id = format!("{}_policy", port_name(hash));
         let is_its = |policy: &&Element| policy.attribute("Id").is_some_and(|found| found.eq_ignore_ascii_case(&id));
         let policy = definitions.all("Policy").find(is_its).ok_or(MessageError::Missing("Policy of the port"))?;
         let issuer = ["EndorsingSupportingTokens", "SignedSupportingTokens"].into_iter().find_map(|tokens| {
@@ -56,6 +73,7 @@ impl ServiceMetadata {
         Ok(Some(ServiceMetadata {
             issuer: issuer.ok_or(MessageError::Missing("Issuer in the policy"))?.trimmed().to_owned(),
             location: location.ok_or(MessageError::Missing("address of the port"))?.trim().to_owned(),
+            hash,
         }))
     }
 
@@ -69,17 +87,18 @@ impl ServiceMetadata {
              xmlns:wsa10=\"http://www.w3.org/2005/08/addressing\" \
              xmlns:sp=\"http://schemas.xmlsoap.org/ws/2005/07/securitypolicy\" \
              xmlns:wsu=\"http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd\">\
-             <wsp:Policy wsu:Id=\"{PROOF_PORT}_policy\"><wsp:ExactlyOne><wsp:All><sp:EndorsingSupportingTokens>\
+             <wsp:Policy wsu:Id=\"{port}_policy\"><wsp:ExactlyOne><wsp:All><sp:EndorsingSupportingTokens>\
              <wsp:Policy><sp:IssuedToken \
              sp:IncludeToken=\"http://schemas.xmlsoap.org/ws/2005/07/securitypolicy/IncludeToken/AlwaysToRecipient\">\
              <sp:Issuer><wsa10:Address>{issuer}</wsa10:Address></sp:Issuer><sp:RequestSecurityTokenTemplate/>\
              <wsp:Policy><sp:RequireInternalReference/></wsp:Policy></sp:IssuedToken></wsp:Policy>\
              </sp:EndorsingSupportingTokens></wsp:All></wsp:ExactlyOne></wsp:Policy>\
-             <wsdl:service name=\"CertProvisioningService\"><wsdl:port name=\"{PROOF_PORT}\" \
-             binding=\"tns:{PROOF_PORT}\"><soap:address location=\"{location}\"/></wsdl:port></wsdl:service>\
+             <wsdl:service name=\"CertProvisioningService\"><wsdl:port name=\"{port}\" \
+             binding=\"tns:{port}\"><soap:address location=\"{location}\"/></wsdl:port></wsdl:service>\
              </wsdl:definitions>",
             issuer = escape(&self.issuer),
             location = escape(&self.location),
+            port = port_name(self.hash),
         )
     }
 }
@@ -285,7 +304,11 @@ mod tests {
 
     #[test]
     fn metadata_says_where_and_by_whom() {
-        let sent = ServiceMetadata { issuer: "https://a/?b=1&c=2".to_owned(), location: "https://d/".to_owned() };
+        let sent = ServiceMetadata {
+            issuer: "https://a/?b=1&c=2".to_owned(),
+            location: "https://d/".to_owned(),
+            hash: ProofHash::Sha1,
+        };
         assert_eq!(ServiceMetadata::read(sent.write().as_bytes()), Ok(Some(sent.clone())));
         assert!(sent.write().contains("<wsa10:Address>https://a/?b=1&amp;c=2</wsa10:Address>"));
         let signed = sent.write().replace("EndorsingSupportingTokens", "SignedSupportingTokens");
@@ -308,7 +331,11 @@ mod tests {
     /// The first of each name on the way, as readers take it that do not look back.
     #[test]
     fn metadata_leads_there_by_first_children() {
-        let metadata = ServiceMetadata { issuer: "https://i/".to_owned(), location: "https://l/".to_owned() };
+        let metadata = ServiceMetadata {
+            issuer: "https://i/".to_owned(),
+            location: "https://l/".to_owned(),
+            hash: ProofHash::Sha256,
+        };
         let root = parse(metadata.write().as_bytes()).expect("XML");
         let issuer = root.path(&[
             "Policy",

@@ -19,7 +19,7 @@
 //! | [`server`] | the service |
 //! | [`client`] | obtaining a certificate |
 //!
-//! Absent: the operations of telephones (GetCert, the chain of the root), the port for HMAC-SHA256, tickets without proof.
+//! Absent: the operations of telephones (GetCert, the chain of the root), tickets without proof.
 
 pub mod client;
 pub mod judge;
@@ -32,6 +32,9 @@ pub const SERVICE_PATH: &str = "/CertProv/CertProvisioningService.svc";
 
 /// Below [`SERVICE_PATH`]: the port for tickets with proof of possession by HMAC-SHA1.
 pub const PROOF_PATH: &str = "/WebTicket_Proof_SHA1";
+
+/// Below [`SERVICE_PATH`]: the port for tickets with proof of possession by HMAC-SHA256.
+pub const PROOF_PATH_SHA256: &str = "/WebTicket_Proof";
 
 #[cfg(test)]
 mod tests;

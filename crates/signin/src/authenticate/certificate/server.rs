@@ -17,7 +17,7 @@
 
 use super::message::{PublishRequest, PublishResponse, ServiceMetadata};
 use super::published::{Publication, PublishedCertificates};
-use super::{PROOF_PATH, SERVICE_PATH};
+use super::{PROOF_PATH, PROOF_PATH_SHA256, SERVICE_PATH};
 use crate::directory::{Directory, DirectoryError};
 use crate::io::{HttpRequest, HttpResponse};
 use crate::name::Aor;
@@ -25,7 +25,7 @@ use crate::service::Surroundings;
 use crate::web_ticket::authority::{TicketAuthority, TicketRefusal, VerifiedTicket};
 use crate::web_ticket::message::{CONTENT_TYPE, Diagnostics, MessageError, error_id, parse};
 use crate::web_ticket::once::Once;
-use crate::web_ticket::security::{SecurityError, SecurityHeader};
+use crate::web_ticket::security::{ProofHash, SecurityError, SecurityHeader};
 use crate::web_ticket::server::{Settings as TicketSettings, answer, refuse, sentence};
 use mechanism::user_certificate::{
     CertificateRequest, Lifetimes, Order, RequestError, RequestLimits, UserCertificateAuthority,
@@ -44,6 +44,9 @@ pub struct Settings {
     pub lifetimes: Lifetimes,
     /// Which certification requests are accepted.
     pub requests: RequestLimits,
+    /// Whether possession of a ticket may be proven with SHA-1. Without it the metadata names the port for SHA-256, which
+    /// open clients do not know.
+    pub sha1: bool,
     /// Requests that are remembered; beyond that the one whose ticket ends first is forgotten.
     pub remembered: usize,
 }
@@ -56,6 +59,7 @@ impl Settings {
             fqdn: fqdn.to_owned(),
             lifetimes: Lifetimes::default(),
             requests: RequestLimits::default(),
+            sha1: true,
             remembered: 50_000,
         }
     }
@@ -100,14 +104,19 @@ impl CertificateService {
 
     /// Answers `GET …/mex`. Only the port that works is there.
     pub fn metadata(&self) -> HttpResponse {
-        let location = format!("{}{PROOF_PATH}", self.settings.url());
-        let metadata = ServiceMetadata { issuer: self.ticket_settings().url(), location };
+        let (hash, path) = match self.settings.sha1 {
+            true => (ProofHash::Sha1, PROOF_PATH),
+            false => (ProofHash::Sha256, PROOF_PATH_SHA256),
+        };
+        let location = format!("{}{path}", self.settings.url());
+        let metadata = ServiceMetadata { issuer: self.ticket_settings().url(), location, hash };
         answer(200, CONTENT_TYPE, metadata.write())
     }
 
-    /// Answers `POST …/WebTicket_Proof_SHA1`, a GetAndPublishCert.
-    pub async fn publish(&self, request: &HttpRequest) -> HttpResponse {
-        match self.certificate(&request.body).await {
+    /// Answers `POST …/WebTicket_Proof_SHA1` or `…/WebTicket_Proof`, a GetAndPublishCert; the path says with which hash
+    /// possession is proven.
+    pub async fn publish(&self, request: &HttpRequest, hash: ProofHash) -> HttpResponse {
+        match self.certificate(&request.body, hash).await {
             Ok(response) => answer(200, CONTENT_TYPE, response.write()),
             Err(refusal) => refuse(refusal.status(), &refusal.diagnostics(&self.settings.fqdn)),
         }
@@ -118,9 +127,12 @@ impl CertificateService {
         TicketSettings::new(&self.settings.web, &self.settings.fqdn)
     }
 
-    async fn certificate(&self, body: &[u8]) -> Result<PublishResponse, Refusal> {
+    async fn certificate(&self, body: &[u8], hash: ProofHash) -> Result<PublishResponse, Refusal> {
+        if hash == ProofHash::Sha1 && !self.settings.sha1 {
+            return Err(SecurityError::Sha1.into());
+        }
         let now = self.surroundings.now().unix_seconds;
-        let (ticket, request) = self.read(body, now)?;
+        let (ticket, request) = self.read(body, now, hash)?;
         self.may_have_one(&ticket, &request).await?;
         let key = CertificateRequest::read(&request.request, &self.settings.requests)?;
         names_nobody_else(&key, ticket.aor())?;
@@ -147,11 +159,11 @@ impl CertificateService {
     }
 
     /// Whoever sent this proved to have the ticket in it.
-    fn read(&self, body: &[u8], now: i64) -> Result<(VerifiedTicket, PublishRequest), Refusal> {
+    fn read(&self, body: &[u8], now: i64, hash: ProofHash) -> Result<(VerifiedTicket, PublishRequest), Refusal> {
         let envelope = parse(body)?;
         let header = SecurityHeader::read(body, &envelope)?;
         let ticket = self.tickets.check(header.assertion(), &self.ticket_settings().audience(), now)?;
-        header.check(&ticket, now)?;
+        header.check(&ticket, now, hash)?;
         Ok((ticket, PublishRequest::read(&envelope)?))
     }
 

@@ -7,6 +7,7 @@ use crate::discover::server::Site;
 use crate::io::Pending;
 use crate::log_on::LogOn;
 use crate::name::{AccountName, Aor};
+use crate::old_cryptography::OldCryptography;
 use crate::provision::contacts::{ContactChange, ContactList};
 use crate::provision::presence::kept::{Keep, KeptPresence};
 use crate::secret::Password;
@@ -135,6 +136,7 @@ pub(crate) fn backing(world: &World) -> Backing {
         kerberos: None,
         authority: Arc::new(TicketAuthority::new(&[9; 32])),
         certification: None,
+        old_cryptography: OldCryptography::default(),
         surroundings: Arc::new(world.clone()),
         netbios_domain: "CONTOSO".to_owned(),
         dns_domain: "contoso.test".to_owned(),

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 const LIFETIME: Lifetime = Lifetime { created: 1_704_164_645, expires: 1_704_193_445 };
 const NOW: i64 = LIFETIME.created + 60;
+const SHA_1: ProofHash = ProofHash::Sha1;
 const AUDIENCE: &str = "https://pool1.contoso.test/";
 
 fn proof_key() -> ProofKey {
@@ -37,15 +38,15 @@ fn message(security: &str) -> String {
 }
 
 fn ours() -> String {
-    message(&write(&assertion(), ticket().id(), LIFETIME, &proof_key()))
+    message(&write(&assertion(), ticket().id(), LIFETIME, &proof_key(), SHA_1))
 }
 
 /// As a client writes it that has prefixes of its own, blanks between elements, and never canonicalises: it digests the
 /// text of the timestamp as it built it.
 fn foreign(timestamp: &str) -> String {
     let id = ticket().id().to_owned();
-    let info = signed_info(&Sha1::digest(timestamp.as_bytes()));
-    let value = STANDARD.encode(hmac_sha1(&proof_key(), info.as_bytes()));
+    let info = signed_info(&SHA_1.digest(timestamp.as_bytes()), SHA_1);
+    let value = STANDARD.encode(SHA_1.hmac(&proof_key(), info.as_bytes()));
     format!(
         "<?xml version=\"1.0\"?>\r\n<soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\" \
          xmlns:o=\"{WSSE}\" xmlns:wsu=\"{WSU}\" xmlns:ds=\"{DS}\"> <soap:Header> <o:Security>{timestamp} {assertion} \
@@ -58,7 +59,7 @@ fn foreign(timestamp: &str) -> String {
 
 fn check(message: &str, now: i64) -> Result<(), SecurityError> {
     let envelope = parse(message.as_bytes()).expect("XML");
-    SecurityHeader::read(message.as_bytes(), &envelope)?.check(&ticket(), now)
+    SecurityHeader::read(message.as_bytes(), &envelope)?.check(&ticket(), now, SHA_1)
 }
 
 #[test]
@@ -66,9 +67,9 @@ fn the_known_digest_and_signature() {
     let timestamp = timestamp(LIFETIME);
     let digest = Sha1::digest(timestamp.as_bytes());
     assert_eq!(STANDARD.encode(digest), "pK01cs+pzFp8VW+dCjVuoDNt41I=");
-    let info = signed_info(&digest);
+    let info = signed_info(&digest, SHA_1);
     assert_eq!(info.len(), 535);
-    assert_eq!(STANDARD.encode(hmac_sha1(&proof_key(), info.as_bytes())), "hPOoUXnu7a66qU0oH4tk9ZGmids=");
+    assert_eq!(STANDARD.encode(SHA_1.hmac(&proof_key(), info.as_bytes())), "hPOoUXnu7a66qU0oH4tk9ZGmids=");
     for text in [timestamp, info] {
         assert_eq!(exclusive(text.as_bytes(), 0).expect("XML"), text.as_bytes(), "it is canonical");
     }
@@ -156,7 +157,7 @@ fn alterations_and_what_they_lead_to() {
     assert_eq!(check(&ours(), LIFETIME.expires), Err(Expired));
     let endless = Lifetime { created: LIFETIME.created, expires: LIFETIME.expires };
     let other_key = ProofKey::derive(&[1; 32], &[2; 32]);
-    assert_eq!(check(&message(&write(&assertion(), ticket().id(), endless, &other_key)), NOW), Err(Wrong));
+    assert_eq!(check(&message(&write(&assertion(), ticket().id(), endless, &other_key, SHA_1)), NOW), Err(Wrong));
 }
 
 /// A signature is looked for where it belongs, whatever else the message has.
@@ -166,4 +167,24 @@ fn a_signed_timestamp_elsewhere_proves_nothing() {
     let forged = timestamp(Lifetime { created: LIFETIME.created, expires: i64::from(i32::MAX) });
     let wrapped = ours().replace(&good, &forged).replace("<s:Body/>", &format!("<s:Body>{good}</s:Body>"));
     assert_eq!(check(&wrapped, NOW), Err(SecurityError::Wrong));
+}
+
+#[test]
+fn the_hash_is_that_of_the_port_and_no_other() {
+    let proof = |hash| message(&write(&assertion(), ticket().id(), LIFETIME, &proof_key(), hash));
+    let check = |message: &str, hash| {
+        let envelope = parse(message.as_bytes()).expect("XML");
+        SecurityHeader::read(message.as_bytes(), &envelope)?.check(&ticket(), NOW, hash)
+    };
+    let unusable = SecurityError::Unusable(MessageError::Unusable("SignatureMethod"));
+    for (made, wanted, outcome) in [
+        (ProofHash::Sha1, ProofHash::Sha1, Ok(())),
+        (ProofHash::Sha256, ProofHash::Sha256, Ok(())),
+        (ProofHash::Sha1, ProofHash::Sha256, Err(unusable.clone())),
+        (ProofHash::Sha256, ProofHash::Sha1, Err(unusable)),
+    ] {
+        assert_eq!(check(&proof(made), wanted), outcome, "{made:?} where {wanted:?} is wanted");
+    }
+    let mixed = proof(ProofHash::Sha256).replace(SHA256, SHA1);
+    assert!(check(&mixed, ProofHash::Sha256).is_err());
 }

@@ -12,6 +12,7 @@ use crate::service::{HttpConversation, HttpService};
 use crate::testing::{EPOCH, NO_ANSWER, Scripted, World, says};
 use crate::web_ticket::client::TicketMeans;
 use crate::web_ticket::message::Diagnostics;
+use crate::web_ticket::security::ProofHash;
 use mechanism::user_certificate::{CertificateRequest, Fingerprint, Order, RequestLimits, new_key, request};
 use std::sync::Arc;
 use std::time::Duration;
@@ -323,8 +324,11 @@ fn a_ticket_without_a_key() {
 fn metadata_of_a_stranger_leads_nowhere_else() {
     let world = World::new();
     world.host(WEB, &["10.0.0.1"]);
-    let metadata =
-        ServiceMetadata { issuer: "https://pool2.contoso.test/".to_owned(), location: format!("https://{WEB}/") };
+    let metadata = ServiceMetadata {
+        issuer: "https://pool2.contoso.test/".to_owned(),
+        location: format!("https://{WEB}/"),
+        hash: ProofHash::Sha1,
+    };
     let written = metadata.write();
     world.listen_tls("10.0.0.1:443", &[WEB], Arc::new(Scripted(move |_: &HttpRequest| says(200, &[], &written))));
     let (alice, log_on) = (aor("alice"), log_on("alice", PASSWORD));

@@ -4,11 +4,13 @@ use super::{Deployment, KEY, WEB, authority};
 use crate::authenticate::certificate::message::{PublishRequest, PublishResponse, ServiceMetadata};
 use crate::authenticate::certificate::published::PublishedCertificates;
 use crate::io::{HttpRequest, HttpResponse};
+use crate::old_cryptography::{OldAlgorithm, OldCryptography};
 use crate::service::HttpService;
 use crate::testing::EPOCH;
 use crate::web_ticket::authority::{Grant, TicketAuthority};
 use crate::web_ticket::message::{Diagnostics, Lifetime, WSSE, WSU, write_time};
 use crate::web_ticket::proof_key::ProofKey;
+use crate::web_ticket::security::ProofHash;
 use crate::web_ticket::{DIAGNOSTICS_HEADER, security};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -62,7 +64,7 @@ fn wish(name: &str, request_id: &str) -> PublishRequest {
 }
 
 fn message(ticket: &Ticket, wish: &PublishRequest) -> String {
-    wish.write(&security::write(&ticket.assertion, &ticket.id, ticket.lifetime, &ticket.key))
+    wish.write(&security::write(&ticket.assertion, &ticket.id, ticket.lifetime, &ticket.key, ProofHash::Sha1))
 }
 
 impl Deployment {
@@ -459,7 +461,7 @@ fn what_is_remembered_is_bounded() {
             headers: Vec::new(),
             body: body.as_bytes().to_vec(),
         };
-        deployment.world.run(service.publish(&request)).status
+        deployment.world.run(service.publish(&request, ProofHash::Sha1)).status
     };
     let here = format!("https://{WEB}/");
     let earlier = ticket("alice", 1, &here, &[9; 32], EPOCH - 3600);
@@ -474,4 +476,35 @@ fn what_is_remembered_is_bounded() {
             .await
     });
     assert_eq!(post(&bodies[1]), 500, "its ticket has expired");
+}
+
+#[test]
+fn sha1_can_be_switched_off() {
+    const PORT_SHA256: &str = "/CertProv/CertProvisioningService.svc/WebTicket_Proof";
+    let deployment = Deployment::new();
+    let old = OldCryptography::default().without(OldAlgorithm::Sha1);
+    let backing = crate::web::Backing { old_cryptography: old, ..deployment.backing.clone() };
+    let modern = Deployment { backing, world: deployment.world.clone(), register: deployment.register.clone() };
+    let named = modern.ask(true, "GET", &format!("{SERVICE}/mex"), "");
+    let metadata = ServiceMetadata::read(&named.body).expect("metadata").expect("a port");
+    assert_eq!((metadata.location, metadata.hash), (format!("https://{WEB}{PORT_SHA256}"), ProofHash::Sha256));
+    assert!(!text(&named).contains("_SHA1"), "{}", text(&named));
+
+    let alice = ticket_of("alice", 1);
+    let proof = |wish: &PublishRequest| {
+        wish.write(&security::write(&alice.assertion, &alice.id, alice.lifetime, &alice.key, ProofHash::Sha256))
+    };
+    let sha1 = STANDARD.decode(OPEN_CLIENTS_PKCS10.split_ascii_whitespace().collect::<String>()).expect("base64");
+    let old_request = PublishRequest { request: sha1, ..wish("alice", "1") };
+    let post = |port: &str, body: &str| modern.ask(true, "POST", port, body);
+    let failed = |id: u32, fault: &str| (500, Some(id), fault.to_owned());
+    let (by_sha1, by_sha256) = (message(&alice, &wish("alice", "1")), proof(&wish("alice", "1")));
+    assert_eq!(told(&post(PORT, &by_sha1)), failed(28902, "wsse:FailedCheck"));
+    assert!(text(&post(PORT, &by_sha1)).contains("SHA-1 are switched off"));
+    assert_eq!(told(&post(PORT_SHA256, &by_sha1)), failed(28902, "wsse:FailedCheck"));
+    assert_eq!(told(&post(PORT_SHA256, &proof(&old_request))), failed(28907, "wst:InvalidRequest"));
+    assert!(modern.register.devices().is_empty());
+    certificate(&post(PORT_SHA256, &by_sha256));
+    certificate(&deployment.ask(true, "POST", PORT_SHA256, &by_sha256));
+    assert_eq!(deployment.ask(true, "POST", PORT, &by_sha256).status, 500, "each port has its hash");
 }
