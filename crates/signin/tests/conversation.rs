@@ -224,6 +224,8 @@ fn what_passes_and_what_changes() {
         .header("ms-text-format", "text/plain; charset=UTF-8;ms-body=SGVsbG8=")
         .header("Ms-Conversation-ID", "481236")
         .header("X-Unknown", "kept  as it is")
+        .header("MS-Asserted-Verification-Level", "ms-source-verified-user=verified")
+        .header("ms-edge-proxy-message-trust", "ms-source-type=AuthorizedServer;ms-source-verified-user=verified")
         .header("Supported", "ms-sender")
         .body("application/sdp", "v=0\r\nm=message 5060 sip null\r\n");
     alice.send(request);
@@ -237,6 +239,9 @@ fn what_passes_and_what_changes() {
     assert_eq!(message.header(Name::MaxForwards), Some("69"));
     assert_eq!(message.all(Name::PAssertedIdentity).collect::<Vec<_>>(), ["\"alice\"<sip:alice@contoso.test>"]);
     assert!(message.header(Name::Authorization).is_none(), "proof is for the next hop alone");
+    for vouching in ["ms-asserted-verification-level", "ms-edge-proxy-message-trust"] {
+        assert_eq!(message.named(vouching), None, "nobody vouches for himself");
+    }
     assert_eq!(message.named("ms-text-format"), Some("text/plain; charset=UTF-8;ms-body=SGVsbG8="));
     assert_eq!(message.named("X-Unknown"), Some("kept  as it is"));
     assert_eq!(message.header(Name::From), Some(alice.address("from-c1").as_str()));
@@ -736,4 +741,33 @@ fn too_much_too_long_too_far() {
         let refused = alice.received().first().map(|m| status(m).0);
         assert_eq!(refused, (!open).then_some(481));
     }
+}
+
+#[test]
+fn nobody_makes_another_unreachable_by_asking_and_asking() {
+    let world = World::contoso();
+    let limits = Limits { awaited: 10, awaited_of_sender: 4, ..Limits::default() };
+    let settings = Settings { conversations: limits, ..Settings::default() };
+    world.server(Plan { settings, ..Plan::front_end("fe03", "pool2") });
+    world.alias("pool2", "fe03");
+    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
+    let mut other = endpoint(&world, "alice", "fe01", "a2", "alice again");
+    let mut frank = endpoint(&world, "frank", "fe03", "f1", "frank");
+    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    for n in 0..10 {
+        let phone = if n % 2 == 0 { &mut alice } else { &mut other };
+        let draft = invite(phone, BOB, &format!("i{n}"));
+        phone.send(draft);
+    }
+    let asked = bob.received();
+    assert_eq!(asked.len(), 4, "of one user, whatever endpoint it uses");
+    let refused = alice.received().into_iter().chain(other.received()).filter(|m| status(m).0 == 480).count();
+    assert_eq!(refused, 6);
+    frank.send(first(&frank, "MESSAGE", BOB, "f"));
+    assert_eq!(bob.received().len(), 1, "there is room for others");
+    answer(&mut bob, &asked[0], 486, "b");
+    bob.received();
+    let draft = invite(&mut alice, BOB, "again");
+    alice.send(draft);
+    assert_eq!(bob.received().len(), 1, "and for her, once one is answered");
 }

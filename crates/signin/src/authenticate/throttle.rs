@@ -15,7 +15,8 @@ pub struct Throttle {
     /// … and for so long every answer for it is refused, the right one too. Longer protects better against guessing, but
     /// also lets somebody who only knows a name keep its owner out.
     pub pause: Duration,
-    /// Accounts with wrong answers that are remembered; beyond that the one that began first is forgotten.
+    /// Accounts with wrong answers that are remembered, and as many that are paused; beyond that the one of its kind that
+    /// began first is forgotten. Of two kinds, so that a flood of names that do not exist ends no pause.
     pub accounts: usize,
 }
 
@@ -38,7 +39,7 @@ pub struct Failures<K> {
     accounts: BTreeMap<K, Record>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Record {
     count: u32,
     first: Duration,
@@ -68,19 +69,26 @@ impl<K: Ord + Clone> Failures<K> {
         }
     }
 
-    /// An answer for the account was wrong.
+    /// An answer for the account was wrong. One that is paused stays paused for as long as it was to be.
     pub fn note(&mut self, account: K, now: Duration) {
+        if self.paused(&account, now).is_some() {
+            return;
+        }
         if !self.accounts.contains_key(&account) {
-            self.make_room(now);
+            self.make_room(false, now);
         }
         let Throttle { failures, window, pause, .. } = self.throttle;
-        let record = self.accounts.entry(account).or_insert(Record { count: 0, first: now, paused_until: None });
+        let begun = Record { count: 0, first: now, paused_until: None };
+        let record = self.accounts.entry(account.clone()).or_insert(begun);
         if now.saturating_sub(record.first) > window {
-            *record = Record { count: 0, first: now, paused_until: None };
+            *record = begun;
         }
-        record.count += 1;
+        record.count = record.count.saturating_add(1);
         if record.count >= failures {
-            record.paused_until = Some(now.saturating_add(pause));
+            let paused = Record { paused_until: Some(now.saturating_add(pause)), ..*record };
+            self.accounts.remove(&account);
+            self.make_room(true, now);
+            self.accounts.insert(account, paused);
         }
     }
 
@@ -89,8 +97,12 @@ impl<K: Ord + Clone> Failures<K> {
         self.accounts.remove(account);
     }
 
-    fn make_room(&mut self, now: Duration) {
-        if self.accounts.len() < self.throttle.accounts.max(1) {
+    /// Makes room for one more that is paused, or one more that is not.
+    fn make_room(&mut self, paused: bool, now: Duration) {
+        let room = self.throttle.accounts.max(1);
+        let is_alike = |record: &Record| record.paused_until.is_some() == paused;
+        let is_full = |accounts: &BTreeMap<K, Record>| accounts.values().filter(|r| is_alike(r)).count() >= room;
+        if !is_full(&self.accounts) {
             return;
         }
         let window = self.throttle.window;
@@ -98,9 +110,9 @@ impl<K: Ord + Clone> Failures<K> {
             Some(until) => until > now,
             None => now.saturating_sub(record.first) <= window,
         });
-        if self.accounts.len() >= self.throttle.accounts.max(1) {
-            let oldest =
-                self.accounts.iter().min_by_key(|(_, record)| record.first).map(|(account, _)| account.clone());
+        if is_full(&self.accounts) {
+            let alike = self.accounts.iter().filter(|(_, record)| is_alike(record));
+            let oldest = alike.min_by_key(|(_, record)| record.first).map(|(account, _)| account.clone());
             oldest.map(|account| self.accounts.remove(&account));
         }
     }
@@ -145,9 +157,15 @@ mod tests {
     fn a_bounded_number_is_remembered() {
         let mut failures = failures(2);
         (0..3).for_each(|second| failures.note("alice", second * SECOND));
-        failures.note("bob", 3 * SECOND);
-        failures.note("carol", 4 * SECOND);
-        assert_eq!(failures.remembered(), 2);
-        assert_eq!(failures.paused(&"alice", 4 * SECOND), None, "hers began first");
+        for name in ["bob", "carol", "dave", "erin"] {
+            failures.note(name, 3 * SECOND);
+        }
+        assert_eq!(failures.remembered(), 3, "one that is paused, two that are not");
+        assert!(failures.paused(&"alice", 4 * SECOND).is_some(), "a flood of other names does not end it");
+        for name in ["bob", "carol"] {
+            (0..3).for_each(|_| failures.note(name, 5 * SECOND));
+        }
+        assert_eq!(failures.paused(&"alice", 6 * SECOND), None, "hers began first of too many");
+        assert!(failures.remembered() <= 4);
     }
 }

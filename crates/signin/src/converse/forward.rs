@@ -8,6 +8,7 @@
 //! | P-Asserted-Identity | from the directory, whatever the sender says | likewise |
 //! | Route, Record-Route | ours left out, ours added | ours |
 //! | Contact with `proxy=replace` | what the connection shows | what the connection shows |
+//! | what servers vouch with (`ms-asserted-verification-level`, …) | left out | left out |
 //! | Max-Forwards | one less | |
 //!
 //! Everything else, bodies above all, passes unchanged.
@@ -159,6 +160,10 @@ pub(super) fn answered_to(asked: &str, response: &Message<'_>) -> String {
     to
 }
 
+/// Headers with which servers tell each other and clients how far a message is to be trusted. No client writes them.
+/// `[MS-SIPRE]` §2.2.
+const OF_SERVERS: [&str; 3] = ["ms-asserted-verification-level", "ms-edge-proxy-message-trust", "ms-split-domain-info"];
+
 /// Copies what neither `taken_care_of` nor the hop keeps to itself.
 fn pass(draft: &mut Draft, message: &Message<'_>, hop: &Hop, taken_care_of: impl Fn(Name) -> bool) {
     for header in message.headers().iter().filter(|header| !taken_care_of(header.name)) {
@@ -176,6 +181,7 @@ fn pass(draft: &mut Draft, message: &Message<'_>, hop: &Hop, taken_care_of: impl
             Name::Contact => {
                 draft.header("Contact", seen_contact(&header.unfolded(), hop));
             }
+            Name::Other if OF_SERVERS.iter().any(|own| own.eq_ignore_ascii_case(header.spelling)) => {}
             _ => copy(draft, header),
         }
     }

@@ -32,6 +32,8 @@ pub struct Limits {
     pub in_progress: usize,
     /// Requests that wait for the answer of one connection.
     pub awaited: usize,
+    /// Those of one sender among them: nobody makes another unreachable by asking and asking.
+    pub awaited_of_sender: usize,
     /// Endpoints asked with one request.
     pub branches: usize,
     /// Dialogs of one endpoint.
@@ -52,6 +54,7 @@ impl Default for Limits {
         Limits {
             in_progress: 64,
             awaited: 512,
+            awaited_of_sender: 64,
             branches: 32,
             dialogs: 256,
             body: 64 * 1024,
@@ -602,7 +605,12 @@ impl Proxy {
         if method == "ACK" {
             return vec![Act::Send { conn, opaque, draft, branch: None }];
         }
-        if state.asked_of.get(&conn).map_or(0, BTreeSet::len) >= self.limits.awaited {
+        let waiting = state.asked_of.get(&conn).into_iter().flatten();
+        let (all, of_sender) = waiting.fold((0, 0), |(all, of_sender), branch| {
+            let is_his = state.asked.get(branch).is_some_and(|asked| asked.from.aor == from.aor);
+            (all + 1, of_sender + usize::from(is_his))
+        });
+        if all >= self.limits.awaited || of_sender >= self.limits.awaited_of_sender {
             return lost(branch, origin);
         }
         let asked = Asked {

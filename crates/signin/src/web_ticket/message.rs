@@ -40,6 +40,10 @@ pub(crate) const WSSE: &str = "http://docs.oasis-open.org/wss/2004/01/oasis-2004
 
 /// Largest SOAP message accepted, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
+/// Largest request a server looks at, in bytes; those with a certificate and a ticket have some 10 KiB.
+const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// Most elements in one. Each may be canonicalised several times.
+const MAX_REQUEST_ELEMENTS: usize = 1_000;
 /// Longest entropy or key, in bytes.
 const MAX_SECRET: usize = 64;
 
@@ -60,6 +64,12 @@ pub enum MessageError {
 /// Reads a SOAP message as far as it is XML.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Element, MessageError> {
     Ok(Element::parse_within(bytes, Limits { bytes: MAX_BYTES, ..Limits::default() })?)
+}
+
+/// Reads a SOAP message that a server was sent, by whoever it was: it is looked at before its sender is known.
+pub(crate) fn parse_request(bytes: &[u8]) -> Result<Element, MessageError> {
+    let limits = Limits { bytes: MAX_REQUEST_BYTES, elements: MAX_REQUEST_ELEMENTS, ..Limits::default() };
+    Ok(Element::parse_within(bytes, limits)?)
 }
 
 fn secret(element: &Element, name: &'static str) -> Result<Zeroizing<Vec<u8>>, MessageError> {
@@ -186,7 +196,7 @@ impl TokenRequest {
 
     /// Reads the SOAP message.
     pub fn read(bytes: &[u8]) -> Result<TokenRequest, MessageError> {
-        TokenRequest::of(&parse(bytes)?)
+        TokenRequest::of(&parse_request(bytes)?)
     }
 
     /// Takes it out of a message that was read.
@@ -523,6 +533,16 @@ pub fn read_time(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn strangers_are_read_within_small_limits() {
+        let written = request().write();
+        assert!(TokenRequest::read(written.as_bytes()).is_ok());
+        let many = written.replace("</s:Body>", &format!("{}</s:Body>", "<x/>".repeat(1_000)));
+        assert!(matches!(TokenRequest::read(many.as_bytes()), Err(MessageError::Xml(XmlError::TooMany(1_000)))));
+        let long = written.replace("</s:Body>", &format!("{}</s:Body>", " ".repeat(64 * 1024)));
+        assert!(matches!(TokenRequest::read(long.as_bytes()), Err(MessageError::Xml(XmlError::TooLarge(_)))));
+    }
 
     fn request() -> TokenRequest {
         TokenRequest {

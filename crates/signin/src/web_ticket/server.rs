@@ -7,7 +7,7 @@
 use super::authority::{Grant, TicketAuthority};
 use super::message::{
     CERTIFICATE, CONTENT_TYPE, Diagnostics, Lifetime, Metadata, Port, Proof, SAML_TOKEN, SYMMETRIC_KEY, TokenRequest,
-    TokenResponse, WIN_NEGOTIATE, error_id, parse,
+    TokenResponse, WIN_NEGOTIATE, error_id, parse_request,
 };
 use super::once::Once;
 use super::proof_key::ProofKey;
@@ -135,7 +135,7 @@ impl TicketService {
     async fn ticket_of_holder(&self, body: &[u8]) -> Result<TokenResponse, Refusal> {
         let verifier = self.certificates.as_ref().ok_or(Refusal::Signature(SignedError::NoCertificate))?;
         let now = self.surroundings.now().unix_seconds;
-        let envelope = parse(body).map_err(|why| Refusal::Request(why.to_string()))?;
+        let envelope = parse_request(body).map_err(|why| Refusal::Request(why.to_string()))?;
         let shown = signed::check(body, &envelope, now, self.settings.sha1).map_err(Refusal::Signature)?;
         let holder = verifier.verify(shown.certificate).await.map_err(|refusal| match refusal {
             NotAccepted::Unavailable(_) => Refusal::Unavailable,

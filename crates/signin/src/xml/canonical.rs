@@ -68,14 +68,17 @@ fn malformed(why: &dyn std::fmt::Display) -> XmlError {
     XmlError::Malformed(why.to_string())
 }
 
+/// Prefixes and their namespaces. Copied for every element that declares one, so the texts are shared.
+type Prefixes = Rc<BTreeMap<Rc<str>, Rc<str>>>;
+
 /// An element that has begun.
 struct Open {
     /// Its name as written.
     name: String,
     /// Prefixes in scope, the empty one for the default namespace.
-    scope: Rc<BTreeMap<String, String>>,
+    scope: Prefixes,
     /// Prefixes as the canonical form has declared them so far.
-    rendered: Rc<BTreeMap<String, String>>,
+    rendered: Prefixes,
 }
 
 impl Open {
@@ -83,12 +86,12 @@ impl Open {
     fn of(element: &BytesStart<'_>, parent: Option<&Open>) -> Result<Open, XmlError> {
         let (mut scope, rendered) = match parent {
             Some(parent) => (parent.scope.clone(), parent.rendered.clone()),
-            None => (Rc::new(BTreeMap::from([("xml".to_owned(), XML.to_owned())])), Rc::default()),
+            None => (Rc::new(BTreeMap::from([("xml".into(), XML.into())])), Rc::default()),
         };
         for attribute in element.attributes() {
             let attribute = attribute.map_err(|error| malformed(&error))?;
             if let Some(prefix) = declared(attribute.key.as_ref()) {
-                Rc::make_mut(&mut scope).insert(prefix.to_owned(), value(&attribute.value)?);
+                Rc::make_mut(&mut scope).insert(prefix.into(), value(&attribute.value)?.into());
             }
         }
         if scope.len() > MAX_PREFIXES {
@@ -151,13 +154,13 @@ impl Output {
         self.put(&["<", &context.name]);
         for prefix in used.iter().filter(|prefix| *prefix != "xml") {
             let namespace = context.namespace(prefix)?.to_owned();
-            if context.rendered.get(prefix).map_or("", String::as_str) == namespace {
+            if context.rendered.get(prefix.as_str()).map_or("", |rendered| rendered) == namespace {
                 continue;
             }
             self.put(&[if prefix.is_empty() { " xmlns" } else { " xmlns:" }, prefix, "=\""]);
             self.attribute_text(&namespace);
             self.put(&["\""]);
-            Rc::make_mut(&mut context.rendered).insert(prefix.clone(), namespace);
+            Rc::make_mut(&mut context.rendered).insert(prefix.as_str().into(), namespace.into());
         }
         for (_, _, key, value) in &attributes {
             self.put(&[" ", key, "=\""]);

@@ -151,6 +151,14 @@ pub enum Refusal {
         /// Its size.
         capacity: usize,
     },
+    /// One client takes up its part of the replay cache.
+    #[error("{client} signs in too often: {share} times within the time of the replay cache")]
+    TooOften {
+        /// The client.
+        client: Principal,
+        /// Its part.
+        share: usize,
+    },
 }
 
 /// Who has to act.
@@ -191,6 +199,7 @@ impl Refusal {
             | Refusal::Expired { .. }
             | Refusal::NotYetValid { .. }
             | Refusal::ClockSkew { .. }
+            | Refusal::TooOften { .. }
             | Refusal::Checksum => Fault::Client,
             Refusal::UnknownKeyVersion { .. }
             | Refusal::NoKeyOfType { .. }
@@ -249,6 +258,7 @@ impl Refusal {
                 "nothing, if a message was merely sent twice; else somebody repeats what he overheard"
             }
             Refusal::ReplayCacheFull { .. } => "give the replay cache more room, or look who signs in so often",
+            Refusal::TooOften { .. } => "see what that client does; it can sign in again when ten minutes have passed",
         }
     }
 
@@ -280,7 +290,7 @@ impl Refusal {
             Refusal::NoKeyOfType { .. } => Some(45),
             Refusal::Checksum => Some(50),
             Refusal::Path { .. } => Some(51),
-            Refusal::ReplayCacheFull { .. } => Some(60),
+            Refusal::ReplayCacheFull { .. } | Refusal::TooOften { .. } => Some(60),
             Refusal::Malformed(_)
             | Refusal::TooLarge
             | Refusal::Ntlm

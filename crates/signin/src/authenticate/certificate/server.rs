@@ -23,7 +23,7 @@ use crate::io::{HttpRequest, HttpResponse};
 use crate::name::Aor;
 use crate::service::Surroundings;
 use crate::web_ticket::authority::{TicketAuthority, TicketRefusal, VerifiedTicket};
-use crate::web_ticket::message::{CONTENT_TYPE, Diagnostics, MessageError, error_id, parse};
+use crate::web_ticket::message::{CONTENT_TYPE, Diagnostics, MessageError, error_id, parse_request};
 use crate::web_ticket::once::Once;
 use crate::web_ticket::security::{ProofHash, SecurityError, SecurityHeader};
 use crate::web_ticket::server::{Settings as TicketSettings, answer, refuse, sentence};
@@ -160,7 +160,7 @@ impl CertificateService {
 
     /// Whoever sent this proved to have the ticket in it.
     fn read(&self, body: &[u8], now: i64, hash: ProofHash) -> Result<(VerifiedTicket, PublishRequest), Refusal> {
-        let envelope = parse(body)?;
+        let envelope = parse_request(body)?;
         let header = SecurityHeader::read(body, &envelope)?;
         let ticket = self.tickets.check(header.assertion(), &self.ticket_settings().audience(), now)?;
         header.check(&ticket, now, hash)?;
