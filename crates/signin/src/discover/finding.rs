@@ -7,7 +7,7 @@ use crate::http::ntlm::NtlmError;
 use crate::http::{Failure, dns_words};
 use crate::io::DnsAnswer;
 use crate::report::{Certainty, Verdict};
-use crate::web_ticket::client::TicketError;
+use crate::web_ticket::client::{TicketError, refused};
 use crate::web_ticket::message::Diagnostics;
 use std::time::Duration;
 
@@ -186,7 +186,8 @@ impl Finding {
     pub fn is_refused_password(&self) -> bool {
         let refused = |failure: &Failure| matches!(failure, Failure::Authentication { error: NtlmError::Refused, .. });
         match self {
-            Finding::Web(failure) | Finding::Ticket(TicketError::Web(failure)) => refused(failure),
+            Finding::Web(failure) => refused(failure),
+            Finding::Ticket(error) => error.blames_password(),
             _ => false,
         }
     }
@@ -257,11 +258,34 @@ impl Finding {
             Finding::UserUnknown { .. } => {
                 ("ad-user-404", Certain, "enable the account for SIP, or correct the sign-in address")
             }
+            Finding::TicketRefused { status, diagnostics: Some(told), .. } if told.id.is_some() => {
+                refused(*status, Some(told))
+            }
             Finding::NoCredentials { .. } | Finding::NoTicketService { .. } | Finding::TicketRefused { .. } => {
                 ("ad-user-401-loop", Certain, "see what the web ticket service and the user's resource answer")
             }
             Finding::OutOfTime(_) => ("tcp-filtered", Consistent, "see which names or servers answered slowly"),
             Finding::Web(_) | Finding::Ticket(_) => ("ad-http-5xx", Consistent, "look at the web server's log"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_that_is_refused_has_the_finding_it_was_told() {
+        let id = |told: Option<u32>| {
+            let diagnostics = told.map(|id| Diagnostics::new(id, "Because.", "pool1.contoso.test", "FailedCheck"));
+            Finding::TicketRefused { url: "https://pool1.contoso.test/user".to_owned(), status: 401, diagnostics }
+                .verdict()
+                .id
+        };
+        assert_eq!(id(Some(28032)), "wt-invalid-token");
+        assert_eq!(id(Some(28033)), "wt-expired");
+        assert_eq!(id(Some(28901)), "wt-invalid-token", "for another service");
+        assert_eq!(id(Some(28020)), "wt-invalid-token");
+        assert_eq!(id(None), "ad-user-401-loop", "nothing was told");
     }
 }

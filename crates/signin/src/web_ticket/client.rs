@@ -7,7 +7,7 @@
 use super::TICKET_HEADER;
 use super::message::{
     CERTIFICATE, CONTENT_TYPE, Diagnostics, ISSUE_ACTION, Lifetime, MessageError, Metadata, Proof, SAML_TOKEN,
-    SYMMETRIC_KEY, TokenRequest, TokenResponse, WIN_NEGOTIATE,
+    SYMMETRIC_KEY, TokenRequest, TokenResponse, WIN_NEGOTIATE, error_id,
 };
 use super::proof_key::ProofKey;
 use super::signed;
@@ -246,15 +246,21 @@ fn of_connection(verdict: Verdict) -> Verdict {
     Verdict { id: if unreachable { "wt-unreachable".to_owned() } else { verdict.id }, ..verdict }
 }
 
-fn refused(status: u16, diagnostics: Option<&Diagnostics>) -> (&'static str, Certainty, &'static str) {
+/// What a refusal of a ticket service, or of a service that was shown a ticket, means: catalogue id, how sure, what to do.
+pub(crate) fn refused(status: u16, diagnostics: Option<&Diagnostics>) -> (&'static str, Certainty, &'static str) {
     use Certainty::{Certain, Consistent};
     let fault = diagnostics.and_then(|d| d.fault.as_deref()).unwrap_or_default();
     match (status, diagnostics.and_then(|d| d.id)) {
-        (_, Some(28000)) => ("user-not-sip-enabled", Consistent, "enable the account for SIP"),
+        (_, Some(error_id::NOT_SIP_ENABLED)) => ("user-not-sip-enabled", Consistent, "enable the account for SIP"),
         (403, _) => ("wt-claim-mismatch", Consistent, "sign in with the account the address belongs to"),
-        (_, Some(28020)) => ("wt-invalid-token", Certain, "drop the ticket and ask anew"),
-        (_, Some(28032)) => ("wt-invalid-token", Consistent, "drop the ticket and ask anew"),
-        (_, Some(28033)) => ("wt-expired", Consistent, "drop the ticket and set the clock"),
+        (_, Some(error_id::NO_TOKEN)) => ("wt-invalid-token", Certain, "drop the ticket and ask anew"),
+        (_, Some(error_id::INVALID_TICKET | error_id::BAD_PROOF | error_id::REPLAYED)) => {
+            ("wt-invalid-token", Consistent, "drop the ticket and ask anew")
+        }
+        (_, Some(error_id::OTHER_AUDIENCE)) => {
+            ("wt-invalid-token", Certain, "ask for a ticket at the web services it is for")
+        }
+        (_, Some(error_id::EXPIRED_TICKET)) => ("wt-expired", Consistent, "drop the ticket and set the clock"),
         _ if fault.ends_with("MessageExpired") => {
             ("wt-clock", Consistent, "set the clock of this machine or of the server")
         }

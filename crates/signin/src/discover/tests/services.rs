@@ -3,7 +3,7 @@
 use super::deployment::{PASSWORD, backing, site};
 use crate::discover::AccessLocation::{self, External, Internal};
 use crate::discover::document::{ACCEPT_XML, Body, Document, Form, Token};
-use crate::io::{HttpRequest, HttpResponse};
+use crate::io::{HttpRequest, HttpResponse, Io, Operation};
 use crate::service::{HttpConversation, HttpService};
 use crate::testing::{EPOCH, World};
 use crate::web::WebServices;
@@ -11,6 +11,7 @@ use crate::web_ticket::message::{Diagnostics, Metadata, TokenResponse};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mechanism::ntlm::{self, Entropy, Mode, NtHash};
+use std::time::Duration;
 
 fn conversation(location: AccessLocation, secure: bool, web: &str) -> (World, Box<dyn HttpConversation>) {
     let world = World::new();
@@ -306,4 +307,26 @@ fn a_ticket_is_for_one_site() {
     let response = world.run(pool2.answer(ask));
     let told = Diagnostics::of_header(response.header("x-ms-diagnostics").expect("diagnostics"));
     assert_eq!((response.status, told.id), (401, Some(28901)));
+}
+
+#[test]
+fn tickets_the_user_resource_does_not_take() {
+    let world = World::new();
+    let services = WebServices::new(site(Internal, true, "pool1.contoso.test"), &backing(&world));
+    let mut pool1 = services.conversation("10.1.1.1:40000".parse().expect("an address"));
+    let body = open_clients_request("sip:alice@contoso.test", "https://pool1.contoso.test/");
+    let response = log_on_and_post(&world, &mut *pool1, "alice", PASSWORD, &body);
+    let ticket = TokenResponse::read(&response.body).expect("a ticket").assertion.to_string();
+    let mut show = |assertion: &str| {
+        let header = format!("opaque={}", STANDARD.encode(assertion.as_bytes()));
+        let path = "/Autodiscover/AutodiscoverService.svc/root/user";
+        let response = world.run(pool1.answer(request("GET", path, &[("X-MS-WebTicket", &header)], "")));
+        let told = response.header("x-ms-diagnostics").and_then(|value| Diagnostics::of_header(value).id);
+        (response.status, told)
+    };
+    assert_eq!(show(&ticket), (200, None));
+    assert_eq!(show(&ticket.replace("sip:alice@", "sip:bob@")), (401, Some(28032)), "altered");
+    assert_eq!(show(&ticket.replace("T08:00:00Z", "T18:00:00Z")), (401, Some(28032)), "prolonged");
+    world.run(world.perform(Operation::Wait { time: Duration::from_secs(8 * 3600) }));
+    assert_eq!(show(&ticket), (401, Some(28033)), "over");
 }
