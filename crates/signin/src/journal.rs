@@ -74,7 +74,7 @@ pub enum ServerEvent {
 impl fmt::Display for ServerEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ServerEvent::Refused { remote, why } => write!(f, "refused {remote}: {why}"),
+            ServerEvent::Refused { remote, why } => write!(f, "refused {remote}: {}", Harmless(why)),
             ServerEvent::Registered { aor, instance, action } => {
                 write!(f, "registered {aor} ({instance}): {}", action.as_str())
             }
@@ -90,8 +90,48 @@ impl fmt::Display for ServerEvent {
                 }
             }
             ServerEvent::Gone { aor, instance } => write!(f, "{aor} ({instance}) is gone"),
-            ServerEvent::Garbled { conn, why } => write!(f, "connection {} is not SIP: {why}", conn.0),
-            ServerEvent::Unavailable { why } => write!(f, "{why}"),
+            ServerEvent::Garbled { conn, why } => write!(f, "connection {} is not SIP: {}", conn.0, Harmless(why)),
+            ServerEvent::Unavailable { why } => Harmless(why).fmt(f),
         }
+    }
+}
+
+/// Longest text of a peer in one event, in characters.
+const LONGEST: usize = 500;
+
+/// Words that may hold what a peer wrote, names of accounts above all: they cannot begin a line of their own in a log, steer
+/// a terminal, or fill a disk.
+struct Harmless<'a>(&'a str);
+
+impl fmt::Display for Harmless<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        for c in self.0.chars().take(LONGEST) {
+            if c.is_control() || turns(c) { write!(f, "{}", c.escape_unicode())? } else { write!(f, "{c}")? }
+        }
+        if self.0.chars().nth(LONGEST).is_some() { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_peers_write_cannot_pass_for_something_else() {
+        let remote = SocketAddr::from(([192, 0, 2, 1], 5061));
+        let told = |why: &str| ServerEvent::Refused { remote, why: why.to_owned() }.to_string();
+        assert_eq!(
+            told("no account is called CONTOSO\\zoë"),
+            "refused 192.0.2.1:5061: no account is called CONTOSO\\zoë"
+        );
+        assert_eq!(
+            told("no account is called x\r\nregistered boss\u{1b}[2J\u{202e}"),
+            "refused 192.0.2.1:5061: no account is called x\\u{d}\\u{a}registered boss\\u{1b}[2J\\u{202e}"
+        );
+        assert!(told(&"x".repeat(70_000)).chars().count() < 600);
+        let why = "a\nb".to_owned();
+        assert_eq!(ServerEvent::Unavailable { why: why.clone() }.to_string(), "a\\u{a}b");
+        assert!(!ServerEvent::Garbled { conn: ConnId(1), why }.to_string().contains('\n'));
     }
 }

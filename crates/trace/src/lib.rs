@@ -17,13 +17,15 @@
 //!
 //! A record holds what was on the wire, the randomness the client used and the words it showed. With the randomness,
 //! the keys of that one session can be computed by whoever also knows the password; the password itself never passes
-//! the door. Treat a record like a capture of the decrypted connection.
+//! the door. Web tickets open what they are for until they end. Treat a record like a capture of the decrypted
+//! connection; [`Record::without_randomness`] is one to be kept or given away, which has neither.
 //!
 //! Deliberately absent: reading captures and foreign logs, findings (a later issue), SVG.
 
 pub mod ladder;
 pub mod record;
 pub mod recorder;
+mod redaction;
 pub mod replay;
 
 pub use ladder::Ladder;

@@ -3,6 +3,7 @@
 //! Its file is JSON Lines. The first line is the [`Header`], every other line one [`Entry`]. A file that ends in the
 //! middle of a line (full disk, killed process) is read up to there.
 
+use crate::redaction;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -152,10 +153,18 @@ impl Record {
         Ok(Record { header, entries, truncated })
     }
 
-    /// The record without the randomness that was drawn: session keys are made of it. What is shown of the record stays
-    /// the same; only the sign-in itself cannot be run again from it.
+    /// The record without the randomness that was drawn, of which session keys are made, and without the web tickets and
+    /// their keys, which open what they are for. What is shown of the record stays the same; only the sign-in itself
+    /// cannot be run again from it.
     pub fn without_randomness(mut self) -> Record {
         self.entries.retain(|entry| !matches!(entry.what, What::Random { .. }));
+        for entry in &mut self.entries {
+            match &mut entry.what {
+                What::Asked { operation, .. } => redaction::operation(operation),
+                What::Ended { outcome, .. } => redaction::outcome(outcome),
+                _ => {}
+            }
+        }
         self
     }
 

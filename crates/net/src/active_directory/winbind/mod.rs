@@ -7,7 +7,8 @@
 //! A few helpers run, each with one question at a time. One that is late, dies, or is not understood is killed and
 //! replaced by the next question. A refusal is answered no sooner than a fixed time, so that it does not tell whether
 //! the account exists. Guessing is slowed down here, before the domain locks the account out: a stranger outside shall
-//! not be able to do that to somebody inside. Each spelling of an account counts by itself.
+//! not be able to do that to somebody inside. Whatever domain is named with it, a name counts as one: the same account
+//! has several, and a namesake elsewhere waits too.
 
 mod helper;
 pub mod protocol;
@@ -19,6 +20,7 @@ use signin::authenticate::throttle::{Failures, Throttle};
 use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
 use signin::directory::DirectoryError;
 use signin::io::Pending;
+use signin::name::AccountName;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -67,7 +69,7 @@ pub struct WinbindVerifier {
     places: Places,
     idle: Mutex<Vec<Helper>>,
     start: Instant,
-    failures: Mutex<Failures<(String, String)>>,
+    failures: Mutex<Failures<String>>,
 }
 
 impl WinbindVerifier {
@@ -99,7 +101,7 @@ impl WinbindVerifier {
     async fn pass_on_slowly(&self, question: &NtlmQuestion) -> Result<Zeroizing<[u8; 16]>, Refusal> {
         let place = self.places.take(self.settings.limit).await;
         let _place = place.map_err(|full| unavailable(&format!("winbind is not asked: {full}")))?;
-        let account = (question.account.domain.to_lowercase(), question.account.user.to_lowercase());
+        let account = bare_name(&question.account);
         if let Some(rest) = self.failures(|failures| failures.paused(&account, self.start.elapsed())) {
             let (who, seconds) = (&question.account, rest.as_secs() + 1);
             return Err(refused(format!(
@@ -146,7 +148,7 @@ impl WinbindVerifier {
         Ok(verdict)
     }
 
-    fn failures<T>(&self, act: impl FnOnce(&mut Failures<(String, String)>) -> T) -> T {
+    fn failures<T>(&self, act: impl FnOnce(&mut Failures<String>) -> T) -> T {
         act(&mut self.failures.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -159,6 +161,11 @@ impl NtlmVerifier for WinbindVerifier {
     fn verify(&self, question: NtlmQuestion) -> Pending<'_, Result<NtlmProof, Refusal>> {
         Box::pin(self.check(question))
     }
+}
+
+/// `alice` of `CONTOSO\alice`, `contoso.test\Alice`, `alice@contoso.test` and `alice`.
+fn bare_name(account: &AccountName) -> String {
+    account.user.split('@').next().unwrap_or_default().trim().to_lowercase()
 }
 
 /// Whether a question is one that could have a right answer. A NUL, after which C reads no further, would let one name

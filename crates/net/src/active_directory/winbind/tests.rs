@@ -196,7 +196,7 @@ async fn who_is_wrong_too_often_is_not_asked_about_for_a_while() {
     );
     let throttle = Throttle { failures: 2, pause: Duration::from_millis(400), ..Throttle::default() };
     let verifier = play.verifier(WinbindSettings { throttle, ..quick() });
-    for spelling in ["bob", "BOB", "bob", "Bob"] {
+    for spelling in ["bob", "BOB@contoso.test", "bob", "Bob "] {
         let refusal = verifier.verify(about(spelling)).await.expect_err("it is wrong");
         assert!(matches!(refusal, Refusal::Credentials { .. }), "{refusal:?}");
     }
@@ -204,5 +204,5 @@ async fn who_is_wrong_too_often_is_not_asked_about_for_a_while() {
     tokio::time::sleep(Duration::from_millis(450)).await;
     verifier.verify(about("bob")).await.expect_err("it is wrong");
     let asked = std::fs::read_to_string(play.folder.path().join("asked")).expect("somebody was");
-    assert_eq!(asked.lines().collect::<Vec<_>>(), ["bob", "BOB", "alice", "bob"]);
+    assert_eq!(asked.lines().collect::<Vec<_>>(), ["bob", "BOB@contoso.test", "alice", "bob"]);
 }
