@@ -1,12 +1,13 @@
 #!/bin/sh
-# Runs a command in a private mount namespace where names come from one DNS server and trust from one CA:
+# Runs a command in private namespaces where names come from one DNS server and trust from one CA:
 #
 #   in_namespace.sh NAMESERVER CA_PEM -- COMMAND [ARGUMENT…]
 #
 # NAMESERVER is an IP address; the C library always asks port 53. CA_PEM may be /dev/null: then nothing is trusted.
 # Inside, /etc/resolv.conf, /etc/nsswitch.conf, /etc/hosts and /etc/ssl/certs are replaced, HOME is new and empty, and
-# proxies are unset. Network and processes are those outside. The command takes this script's process id, so it can be
-# signalled and waited for directly; all files made here vanish with it. Leaves with 77 where this cannot be done.
+# proxies are unset. With MACHINE in the environment that is the machine's name inside. Network and processes are those
+# outside. The command takes this script's process id, so it can be signalled and waited for directly; all files made
+# here vanish with it. Leaves with 77 where this cannot be done.
 set -eu
 
 refuse() { echo "in_namespace.sh: $2" >&2; exit "$1"; }
@@ -30,6 +31,7 @@ inside() {
     mount --bind "$place/certs" /etc/ssl/certs || refuse 77 "cannot replace /etc/ssl/certs"
     # A name service cache would answer from outside.
     [ ! -d /run/nscd ] || mount -t tmpfs tmpfs /run/nscd
+    [ -z "${MACHINE-}" ] || echo "$MACHINE" >/proc/sys/kernel/hostname || refuse 77 "cannot name the machine $MACHINE"
     unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY XDG_CONFIG_HOME XDG_CACHE_HOME XDG_DATA_HOME
     HOME=$place/home exec "$@"
 }
@@ -40,10 +42,10 @@ if [ "${1-}" = --inside ]; then
 fi
 
 [ $# -ge 4 ] && [ "$3" = -- ] || refuse 2 "usage: in_namespace.sh NAMESERVER CA_PEM -- COMMAND [ARGUMENT…]"
-[ "$(id -u)" = 0 ] || refuse 77 "a private mount namespace needs root; run it through sudo"
+[ "$(id -u)" = 0 ] || refuse 77 "private namespaces need root; run it through sudo"
 [ -r "$2" ] || refuse 2 "the CA file $2 cannot be read"
-unshare --mount true 2>/dev/null || refuse 77 "this system does not allow a private mount namespace (a container without CAP_SYS_ADMIN?)"
+unshare --mount --uts true 2>/dev/null || refuse 77 "this system does not allow private namespaces (a container without CAP_SYS_ADMIN?)"
 nameserver=$1 ca=$2
 shift 3
 mkdir -p "$place" /etc/ssl/certs
-exec unshare --mount --propagation private -- "$0" --inside "$nameserver" "$ca" "$@"
+exec unshare --mount --uts --propagation private -- "$0" --inside "$nameserver" "$ca" "$@"

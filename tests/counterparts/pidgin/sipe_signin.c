@@ -169,6 +169,12 @@ static void on_buddy_status(PurpleBuddy *buddy, PurpleStatus *before, PurpleStat
     report_buddy("buddy-status", buddy);
 }
 
+/* libpurple tells of coming and going in signals of their own. */
+static void on_buddy_presence(PurpleBuddy *buddy)
+{
+    report_buddy("buddy-status", buddy);
+}
+
 static void on_aliased(PurpleBlistNode *node, const char *before)
 {
     (void)before;
@@ -274,6 +280,8 @@ static void connect_signals(void)
         { purple_blist_get_handle(), "buddy-added", PURPLE_CALLBACK(on_buddy_added) },
         { purple_blist_get_handle(), "buddy-removed", PURPLE_CALLBACK(on_buddy_removed) },
         { purple_blist_get_handle(), "buddy-status-changed", PURPLE_CALLBACK(on_buddy_status) },
+        { purple_blist_get_handle(), "buddy-signed-on", PURPLE_CALLBACK(on_buddy_presence) },
+        { purple_blist_get_handle(), "buddy-signed-off", PURPLE_CALLBACK(on_buddy_presence) },
         { purple_blist_get_handle(), "blist-node-aliased", PURPLE_CALLBACK(on_aliased) },
         { purple_accounts_get_handle(), "account-status-changed", PURPLE_CALLBACK(on_own_status) },
         { purple_conversations_get_handle(), "received-im-msg", PURPLE_CALLBACK(on_message) },

@@ -264,8 +264,9 @@ fn with_machine(busiest: u32, machine: u32) -> u32 {
     match (busiest, machine) {
         (9_000.., _) => busiest,
         (_, 15_000..) => AWAY,
-        (AVAILABLE, 4_500..) => AVAILABLE_IDLE,
-        (6_000..7_500, 4_500..) => BUSY_IDLE,
+        // pidgin-sipe publishes what its user chose as the machine's state too: a busy machine is no idle one.
+        (AVAILABLE, 4_500..6_000) => AVAILABLE_IDLE,
+        (6_000..7_500, 4_500..6_000) => BUSY_IDLE,
         _ => busiest,
     }
 }
@@ -298,6 +299,8 @@ mod tests {
             (&[(Machine, 3500), (User, 3500), (Phone, 6500)], BUSY),
             (&[(User, 9500), (Phone, 6500)], DO_NOT_DISTURB),
             (&[(User, 12500), (User, 3500)], AVAILABLE),
+            (&[(Machine, 6500), (User, 6500)], BUSY),
+            (&[(Machine, 12500), (User, 3500)], AVAILABLE),
         ];
         for (published, expected) in cases {
             let states: Vec<State> = published.iter().map(|(kind, a)| state(kind.clone(), *a)).collect();
