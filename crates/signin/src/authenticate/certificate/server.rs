@@ -18,6 +18,7 @@
 use super::message::{PublishRequest, PublishResponse, ServiceMetadata};
 use super::published::{Publication, PublishedCertificates};
 use super::{PROOF_PATH, PROOF_PATH_SHA256, SERVICE_PATH};
+use crate::authenticate::throttle::{Failures, Throttle};
 use crate::directory::{Directory, DirectoryError};
 use crate::io::{HttpRequest, HttpResponse};
 use crate::name::Aor;
@@ -32,6 +33,7 @@ use mechanism::user_certificate::{
 };
 use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// How certificates are issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,9 @@ pub struct Settings {
     pub sha1: bool,
     /// Requests that are remembered; beyond that the one whose ticket ends first is forgotten.
     pub remembered: usize,
+    /// How many certificates one user gets within which time; each costs RSA and a write to the store. Certificates are
+    /// counted here as wrong passwords are elsewhere.
+    pub issued: Throttle,
 }
 
 impl Settings {
@@ -61,6 +66,7 @@ impl Settings {
             requests: RequestLimits::default(),
             sha1: true,
             remembered: 50_000,
+            issued: Throttle { failures: 30, pause: Duration::from_secs(10 * 60), ..Throttle::default() },
         }
     }
 
@@ -87,6 +93,7 @@ pub struct CertificateService {
     directory: Arc<dyn Directory>,
     surroundings: Arc<dyn Surroundings>,
     answered: Mutex<Once>,
+    issued: Mutex<Failures<Aor>>,
 }
 
 impl CertificateService {
@@ -99,7 +106,8 @@ impl CertificateService {
         surroundings: Arc<dyn Surroundings>,
     ) -> CertificateService {
         let answered = Mutex::new(Once::new(settings.remembered));
-        CertificateService { settings, tickets, certification, directory, surroundings, answered }
+        let issued = Mutex::new(Failures::new(settings.issued.clone()));
+        CertificateService { settings, tickets, certification, directory, surroundings, answered, issued }
     }
 
     /// Answers `GET …/mex`. Only the port that works is there.
@@ -138,6 +146,9 @@ impl CertificateService {
         names_nobody_else(&key, ticket.aor())?;
         let device = request.device_id()?;
 
+        if self.issued_too_often(ticket.aor()) {
+            return Err(Refusal::TooOften);
+        }
         let name = name_of(ticket.id(), &request);
         if !self.answered(|answered| answered.take(name, ticket.expires(), now)) {
             return Err(Refusal::Replayed);
@@ -154,6 +165,8 @@ impl CertificateService {
         let certificate = published.inspect_err(|_| {
             self.answered(|answered| answered.give_back(&name));
         })?;
+        let since_start = self.surroundings.now().since_start;
+        self.issued(|issued| issued.note(ticket.aor().clone(), since_start));
         let PublishRequest { device, entity, request_id, .. } = request;
         Ok(PublishResponse::Published { device, entity, certificate, request_id })
     }
@@ -191,6 +204,15 @@ impl CertificateService {
         let publication = Publication { aor: aor.clone(), device, certificate: certificate.clone(), not_after };
         self.certification.published.publish(publication).await?;
         Ok(certificate)
+    }
+
+    fn issued_too_often(&self, aor: &Aor) -> bool {
+        let since_start = self.surroundings.now().since_start;
+        self.issued(|issued| issued.paused(aor, since_start)).is_some()
+    }
+
+    fn issued<T>(&self, act: impl FnOnce(&mut Failures<Aor>) -> T) -> T {
+        act(&mut self.issued.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn answered<T>(&self, act: impl FnOnce(&mut Once) -> T) -> T {
@@ -237,6 +259,8 @@ enum Refusal {
     NamesAnother(Aor),
     /// Answered before.
     Replayed,
+    /// The user got too many of late.
+    TooOften,
     /// Directory or store did not answer.
     Unavailable,
     /// A fault of this server.
@@ -277,7 +301,7 @@ impl Refusal {
     fn status(&self) -> u16 {
         match self {
             Refusal::NotOwner | Refusal::NotEnabled => 403,
-            Refusal::Unavailable => 503,
+            Refusal::TooOften | Refusal::Unavailable => 503,
             _ => 500,
         }
     }
@@ -318,6 +342,9 @@ impl Refusal {
             ),
             Refusal::Replayed => {
                 (Some(REPLAYED), "wsse:FailedCheck", "This request was already answered; make a new one.".to_owned())
+            }
+            Refusal::TooOften => {
+                (None, "s:Server", "Too many certificates were issued to this user; ask again later.".to_owned())
             }
             Refusal::Unavailable => (None, "s:Server", "The directory does not answer at the moment.".to_owned()),
             Refusal::Failed(why) => (None, "s:Server", format!("The certificate could not be issued: {why}.")),

@@ -508,3 +508,17 @@ fn sha1_can_be_switched_off() {
     certificate(&deployment.ask(true, "POST", PORT_SHA256, &by_sha256));
     assert_eq!(deployment.ask(true, "POST", PORT, &by_sha256).status, 500, "each port has its hash");
 }
+
+#[test]
+fn one_user_does_not_keep_the_service_busy_alone() {
+    let deployment = Deployment::new();
+    let of = |name: &str, number: usize| {
+        message(&ticket_of(name, number as u128 % 3), &wish(name, &format!("request {number}")))
+    };
+    let mut bodies: Vec<String> = (0..31).map(|number| of("alice", number)).collect();
+    bodies.push(of("bob", 31));
+    let answers = deployment.post_all(&bodies);
+    assert!(answers[..30].iter().all(|answer| answer.status == 200));
+    assert_eq!(told(&answers[30]), (503, None, "s:Server".to_owned()), "whatever ticket it is");
+    assert_eq!(answers[31].status, 200, "bob has had none");
+}
