@@ -55,7 +55,7 @@ pub(crate) struct Lab {
     /// Write where everything is to FILE (JSON) once the lab serves
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
-    /// Keep CA and users in DIR from run to run
+    /// Keep CA, users and ports in DIR from run to run
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// Switch off old cryptography, once for each [md4, rc4: NTLM is offered nowhere; tls1.0: TLS-DSK of pidgin-sipe fails;

@@ -19,22 +19,42 @@ struct Lab {
 
 impl Lab {
     fn start() -> Lab {
+        Lab::start_with(&[])
+    }
+
+    fn start_with(more: &[&str]) -> Lab {
         let folder = tempfile::tempdir().expect("a folder");
-        let child = signpost()
-            .args(["lab", "--seconds", "120", "--ready-file"])
-            .arg(folder.path().join("ready.json"))
-            .arg("--state")
-            .arg(folder.path().join("state"))
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the lab starts");
-        let lab = Lab { child, folder };
+        let lab = Lab { child: Lab::child(&folder, more), folder };
+        lab.wait();
+        lab
+    }
+
+    fn child(folder: &tempfile::TempDir, more: &[&str]) -> Child {
+        let mut command = signpost();
+        command.args(["lab", "--seconds", "120", "--ready-file"]).arg(folder.path().join("ready.json"));
+        command.arg("--state").arg(folder.path().join("state")).args(more);
+        command.stdout(Stdio::null()).spawn().expect("the lab starts")
+    }
+
+    fn wait(&self) {
         let began = Instant::now();
-        while !lab.ready().exists() {
+        while !self.ready().exists() {
             assert!(began.elapsed() < Duration::from_secs(20), "the lab is not ready after 20 s");
             std::thread::sleep(Duration::from_millis(20));
         }
-        lab
+    }
+
+    /// Ends it as a power failure does.
+    fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+        std::fs::remove_file(self.ready()).expect("it was ready");
+    }
+
+    /// The same deployment once more.
+    fn start_again(&mut self, more: &[&str]) {
+        self.child = Lab::child(&self.folder, more);
+        self.wait();
     }
 
     fn ready(&self) -> PathBuf {
@@ -496,6 +516,30 @@ fn whoever_stays_sees_what_the_others_do() {
     assert!(ended.success());
     bob.until("signed_out", |_| true);
     assert_eq!(bob.exit_code(), Some(0), "a signal signs out");
+}
+
+#[test]
+fn whoever_stays_is_there_again_after_a_power_failure() {
+    let place = ["--address", "127.81.1.10"];
+    let mut lab = Lab::start_with(&place);
+    let mut bob = Staying::begin(&lab, "bob", "Bob-in-the-lab-2");
+    bob.type_line("add carol as Carol C.");
+    bob.until("done", |event| event["wish"] == "add");
+    bob.type_line("status busy");
+    bob.until("done", |event| event["wish"] == "status");
+    lab.kill();
+    bob.until("lost", |_| true);
+    bob.until("waiting", |event| event["attempt"] == 1);
+    bob.type_line("status away");
+    bob.until("refused", |event| event["wish"] == "status");
+    lab.start_again(&place);
+    let again = bob.until("signed_in", |event| event["again"] == true);
+    assert_eq!(again["own"]["status"], "busy", "as before: {again}");
+    let contacts = again["contacts"].as_array().expect("a list");
+    assert!(contacts.iter().any(|contact| contact["name"] == "Carol C."), "acknowledged is kept: {again}");
+    bob.type_line("quit");
+    bob.until("signed_out", |_| true);
+    assert_eq!(bob.exit_code(), Some(0));
 }
 
 #[test]

@@ -57,6 +57,21 @@ pub struct LabConfig {
     pub old_cryptography: OldCryptography,
 }
 
+/// File in the folder of a lab: by how much its ports are moved up.
+const OFFSET: &str = "port-offset";
+
+/// The least by which ports are moved up.
+const LOWEST_OFFSET: u16 = 20_000;
+
+/// How many offsets there are: the highest standard port stays below 65,536 with the last of them.
+const OFFSETS: u16 = 30_000;
+
+/// The offset of the last time, if it makes sense.
+fn kept_offset(file: &Path) -> Option<u16> {
+    let offset = std::fs::read_to_string(file).ok()?.trim().parse().ok()?;
+    (LOWEST_OFFSET..LOWEST_OFFSET + OFFSETS).contains(&offset).then_some(offset)
+}
+
 /// A running lab. Dropping it stops everything.
 pub struct Lab {
     ready: Ready,
@@ -89,7 +104,8 @@ struct Common {
 }
 
 impl Lab {
-    /// Starts a lab. Without standard ports, an offset is sought at which every port is free.
+    /// Starts a lab. Without standard ports, an offset is sought at which every port is free; first the one that the folder
+    /// has from the last time, so that whoever knows the lab finds it again.
     pub async fn start(config: &LabConfig) -> Result<Lab, LabError> {
         let first = config.address.unwrap_or(FIRST_ADDRESS);
         if !first.is_loopback() {
@@ -98,15 +114,27 @@ impl Lab {
         if config.standard_ports {
             return Lab::at(Plan::new(first, 0), config).await;
         }
-        let mut seed = [0; 2];
-        SystemSurroundings::new().fill_random(&mut seed);
-        let mut offset = 20_000 + u16::from_be_bytes(seed) % 30_000;
+        let kept = config.state.as_deref().map(|folder| folder.join(OFFSET));
+        let mut offset = match kept.as_deref().and_then(kept_offset) {
+            Some(offset) => offset,
+            None => {
+                let mut seed = [0; 2];
+                SystemSurroundings::new().fill_random(&mut seed);
+                LOWEST_OFFSET + u16::from_be_bytes(seed) % OFFSETS
+            }
+        };
         for _ in 0..20 {
             match Lab::at(Plan::new(first, offset), config).await {
                 Err(LabError::Bind { error, .. }) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                    offset = 20_000 + (offset + 1_009) % 30_000;
+                    offset = LOWEST_OFFSET + (offset - LOWEST_OFFSET + 1_009) % OFFSETS;
                 }
-                outcome => return outcome,
+                Ok(lab) => {
+                    if let Some(kept) = kept {
+                        std::fs::write(kept, format!("{offset}\n"))?;
+                    }
+                    return Ok(lab);
+                }
+                Err(error) => return Err(error),
             }
         }
         Lab::at(Plan::new(first, offset), config).await

@@ -532,14 +532,13 @@ impl<'s, 'a> Living<'s, 'a> {
             Some(_) => None,
             None => Some(Edit::AddGroup { name: name.to_owned(), external_uri: String::new() }),
         };
-        match self.change_list(onlooker, add).await? {
-            Some(answer) if read_group_added(&answer.body).is_ok() => Ok(read_group_added(&answer.body).unwrap_or(1)),
-            _ => {
-                // The answer did not say it; the list does.
-                self.read_list_again(onlooker).await?;
-                find(&self.picture).ok_or_else(|| Unfulfilled::Refused("the server made no such group".to_owned()))
-            }
+        let answer = self.change_list(onlooker, add).await?;
+        if let Some(id) = answer.and_then(|answer| read_group_added(&answer.body).ok()) {
+            return Ok(id);
         }
+        // The answer did not say it; the list does.
+        self.read_list_again(onlooker).await?;
+        find(&self.picture).ok_or_else(|| Unfulfilled::Refused("the server made no such group".to_owned()))
     }
 
     async fn remove(&mut self, who: &Aor, onlooker: &mut dyn Onlooker) -> Result<(), Unfulfilled> {
