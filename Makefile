@@ -13,7 +13,7 @@ test:
 	scripts/test.sh
 
 bench:
-	scripts/packages.sh build
+	scripts/packages.sh build $(if $(filter-out P4,$(ONLY)),,bench)
 	cargo run --release --quiet -p bench -- $(if $(ONLY),--only $(ONLY))
 
 fuzz:

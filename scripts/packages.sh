@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the system packages that building ("build") and testing ("test") need, when any is missing.
+# Installs the system packages that building ("build"), testing ("test") and measuring beside others ("bench") need, when
+# any is missing.
 # On Debian and its kin with apt-get, through sudo when not root; elsewhere the missing ones are printed and nothing is touched.
 set -euo pipefail
 
@@ -7,13 +8,15 @@ build=(gcc pkg-config libssl-dev)
 test=(pidgin-sipe libpurple-dev libglib2.0-dev libxml2-dev gss-ntlmssp libkrb5-dev krb5-kdc krb5-admin-server krb5-user curl xmlsec1
   samba samba-ad-provision samba-dsdb-modules samba-vfs-modules winbind ldb-tools python3-samba python3-dnspython
   python3-markdown python3-setproctitle tshark iproute2 util-linux python3 mono-mcs mono-runtime)
+bench=(kamailio kamailio-presence-modules kamailio-tls-modules)
 
 wanted=()
 for set in "$@"; do
   case "$set" in
     build) wanted+=("${build[@]}") ;;
     test) wanted+=("${test[@]}") ;;
-    *) echo "packages.sh: '$set' is neither build nor test" >&2; exit 2 ;;
+    bench) wanted+=("${bench[@]}") ;;
+    *) echo "packages.sh: '$set' is neither build nor test nor bench" >&2; exit 2 ;;
   esac
 done
 
