@@ -197,6 +197,11 @@ fn begin(start: &BytesStart<'_>) -> Result<Element, XmlError> {
         let value = quick_xml::escape::unescape(&attribute.value).map_err(|e| malformed(&e))?;
         attributes.push((name, value.into_owned()));
     }
+    // `<a//>` would be an element called `a/`, which reads as another one when it is written again.
+    let odd = |c: char| c.is_control() || c.is_whitespace() || "/<>&\"'=".contains(c);
+    if start.name().as_ref().contains(odd) {
+        return Err(XmlError::Malformed("a name that is none".to_owned()));
+    }
     let name = start.local_name().as_ref().to_owned();
     Ok(Element { name, attributes, ..Element::default() })
 }
@@ -259,7 +264,7 @@ mod tests {
         assert_eq!(Element::parse(deep.as_bytes()), Err(XmlError::TooDeep(32)));
         let wide = format!("<a>{}</a>", "<b/>".repeat(60_000));
         assert_eq!(Element::parse(wide.as_bytes()), Err(XmlError::TooMany(50_000)));
-        for broken in ["", "<a>", "<a></b>", "text", "<a/>x<b", "\u{1}"] {
+        for broken in ["", "<a>", "<a></b>", "text", "<a/>x<b", "\u{1}", "<a//>", "<\u{f}\0/>", "<a'/>"] {
             assert!(Element::parse(broken.as_bytes()).is_err() || broken == "<a/>x<b", "{broken}");
         }
     }
