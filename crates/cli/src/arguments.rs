@@ -149,7 +149,8 @@ pub(crate) struct Signin {
     /// Draw the call flow
     #[arg(long, value_enum, value_name = "FORM")]
     pub(crate) ladder: Option<LadderForm>,
-    /// Save a record of the sign-in, which `signpost ladder` can draw
+    /// Save a record of the sign-in, which `signpost ladder` can draw. It holds no password, key or web ticket, but tokens of
+    /// NTLM and Kerberos, with which a weak password can be guessed: show it to nobody who must not do that
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
     /// Print one JSON document instead of text
