@@ -1,8 +1,12 @@
 //! How much processor time a process has used: user and kernel, all threads.
 
 use nix::time::{ClockId, clock_gettime};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
+
+/// `ESRCH`.
+const NO_SUCH_PROCESS: i32 = nix::errno::Errno::ESRCH as i32;
 
 /// Of this process. Asking costs less than a microsecond.
 pub(crate) fn own() -> Duration {
@@ -24,7 +28,14 @@ pub(crate) fn of(pid: u32) -> Result<Duration, String> {
 }
 
 fn run_time(path: &Path) -> Result<u64, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        // It ended since the threads were listed: reading says either.
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(NO_SUCH_PROCESS) => {
+            return Ok(0);
+        }
+        Err(error) => return Err(format!("{}: {error}", path.display())),
+    };
     let first = text.split_whitespace().next().and_then(|number| number.parse().ok());
     first.ok_or_else(|| format!("{}: no run time in {text:?}", path.display()))
 }
@@ -32,15 +43,17 @@ fn run_time(path: &Path) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     #[test]
     fn work_is_seen_from_inside_and_from_outside() {
         let before = (own(), of(std::process::id()).expect("this process"));
-        let mut sum = 0u64;
-        while own() < before.0 + Duration::from_millis(30) {
-            sum = std::hint::black_box(sum.wrapping_add(1));
+        let enough = Duration::from_millis(20);
+        let begun = Instant::now();
+        // Other threads of this process may end meanwhile, and take their time with them.
+        while of(std::process::id()).expect("this process") < before.1 + enough {
+            assert!(begun.elapsed() < Duration::from_secs(20), "nothing is seen");
         }
-        let seen = of(std::process::id()).expect("this process") - before.1;
-        assert!(seen > Duration::from_millis(15), "{seen:?}");
+        assert!(own() > before.0);
     }
 }

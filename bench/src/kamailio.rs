@@ -1,6 +1,6 @@
 //! The peer: Kamailio's presence server, in the layout that spends least per message. One worker reads all TLS connections,
-//! subscriptions and publications are in memory only, notifications are sent by who handled the publication, nothing is
-//! logged, and nobody is asked for a password. The configuration is our own; Debian's packages are used as they are.
+//! subscriptions and publications are in memory only, notifications are sent by who handled the publication, only errors
+//! are logged, and nobody is asked for a password. The configuration is our own; Debian's packages are used as they are.
 
 use crate::deployment::{DOMAIN, told};
 use crate::link::{Dialer, Link};
@@ -23,7 +23,7 @@ const START: Duration = Duration::from_secs(10);
 /// A running Kamailio and the folder it works in.
 pub(crate) struct Kamailio {
     pub(crate) server: Server,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Kamailio {
@@ -41,19 +41,27 @@ impl Kamailio {
         let address = free_address()?;
         fs::write(path("kamailio.cfg"), configuration(address, folder.path())).map_err(told)?;
         let mut command = Command::new("kamailio");
-        command.args(["-DD", "-m", "256", "-M", "16", "-x", "fm", "-X", "fm", "-f"]).arg(path("kamailio.cfg"));
+        command.args(["-DD", "-m", "2048", "-M", "16", "-x", "fm", "-X", "fm", "-f"]).arg(path("kamailio.cfg"));
         command.arg("-Y").arg(folder.path()).stderr(fs::File::create(path("log")).map_err(told)?);
         let mut server = Server::foreign(&mut command, address).map_err(|error| format!("kamailio: {error}"))?;
         let begun = Instant::now();
         while dialer.open(address).is_err() {
             if !server.runs() || begun.elapsed() > START {
-                let log = fs::read_to_string(path("log")).unwrap_or_default();
-                return Err(format!("kamailio does not start: {}", log.lines().next_back().unwrap_or_default()));
+                return Err(format!("kamailio does not start: {}", last_line(&path("log"))));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok(Kamailio { server, _folder: folder })
+        Ok(Kamailio { server, folder })
     }
+
+    /// The last thing it complained of.
+    pub(crate) fn complaint(&self) -> String {
+        last_line(&self.folder.path().join("log"))
+    }
+}
+
+fn last_line(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default().lines().next_back().unwrap_or_default().to_owned()
 }
 
 fn free_address() -> Result<SocketAddr, String> {
@@ -73,7 +81,7 @@ fn configuration(address: SocketAddr, folder: &Path) -> String {
     let folder = folder.display();
     format!(
         r#"#!KAMAILIO
-debug=-2
+debug=-1
 log_stderror=yes
 children=1
 tcp_children=1
@@ -87,8 +95,8 @@ tcp_connection_lifetime=3600
 listen=tls:{address}
 alias="{DOMAIN}"
 loadmodule "tls.so"
-loadmodule "sl.so"
 loadmodule "tm.so"
+loadmodule "sl.so"
 loadmodule "db_text.so"
 loadmodule "presence.so"
 loadmodule "presence_xml.so"

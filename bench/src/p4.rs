@@ -38,11 +38,14 @@ pub(crate) fn measure() -> Result<Vec<Figure>, String> {
     let mut peer = Peer::open(&dialer).map_err(|why| format!("the peer: {why}"))?;
     let (mut own, mut least, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let spent = (spend(&mut ours)?, spend(&mut ceiling)?, spend(&mut peer)?);
+        let own_spent = spend(&mut ours).map_err(|why| format!("our server: {why}"))?;
+        let least_spent = spend(&mut ceiling).map_err(|why| format!("the ceiling: {why}"))?;
+        let their_spent = spend(&mut peer)
+            .map_err(|why| format!("the peer, in round {round}: {why}; it says: {}", peer.kamailio.complaint()))?;
         if round > 0 {
-            own.push(spent.0);
-            least.push(spent.1);
-            theirs.push(spent.2);
+            own.push(own_spent);
+            least.push(least_spent);
+            theirs.push(their_spent);
         }
     }
     let ratios = |other: &[f64]| Spread::of(other.iter().zip(&own).map(|(other, own)| other / own).collect());

@@ -2,6 +2,7 @@
 
 use crate::phone::Phone;
 use signin::name::Aor;
+use sip::Draft;
 
 /// A publication of the state of the machine, in the two containers clients use: the one of those who may see all, and the
 /// one of colleagues. `before` is how many there were before; every one says something else than the one before it.
@@ -38,22 +39,33 @@ pub(crate) fn watching(phone: &mut Phone, whom: &[Aor], once: bool) -> Result<Ve
          <category name=\"contactCard\"/><category name=\"note\"/><category name=\"services\"/>\
          <category name=\"state\"/></categoryList></action></batchSub>"
     );
-    let mut draft = phone.request("SUBSCRIBE", &uri, if once { "once" } else { "presence" });
+    let mut draft = subscribe(phone, &uri, if once { "once" } else { "presence" });
+    draft.header("Require", "adhoclist, categoryList").header("Supported", "eventlist");
+    if once {
+        draft.header("Expires", 0);
+    }
+    draft.body("application/msrtc-adrl-categorylist+xml", document);
+    phone.sign(draft)
+}
+
+/// Asks for the presence of one user, and for no changes of it.
+pub(crate) fn polling(phone: &mut Phone, whom: &Aor) -> Result<Vec<u8>, String> {
+    let mut draft = subscribe(phone, &whom.to_uri(), "poll");
+    draft.header("Expires", 0);
+    phone.sign(draft)
+}
+
+fn subscribe(phone: &mut Phone, uri: &str, call_id: &str) -> Draft {
+    let mut draft = phone.request("SUBSCRIBE", uri, call_id);
     draft
         .header("Event", "presence")
         .header(
             "Accept",
             "application/msrtc-event-categories+xml, text/xml+msrtc.pidf, application/rlmi+xml, multipart/related",
         )
-        .header("Require", "adhoclist, categoryList")
-        .header("Supported", "eventlist")
         .header("Supported", "com.microsoft.autoextend")
         .header("Supported", "ms-benotify")
         .header("Proxy-Require", "ms-benotify")
         .header("Supported", "ms-piggyback-first-notify");
-    if once {
-        draft.header("Expires", 0);
-    }
-    draft.body("application/msrtc-adrl-categorylist+xml", document);
-    phone.sign(draft)
+    draft
 }

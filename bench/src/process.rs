@@ -46,6 +46,11 @@ impl Server {
         members(self.child.id())?.into_iter().map(cpu::of).sum()
     }
 
+    /// Memory of its processes: their proportional set size, in bytes.
+    pub(crate) fn memory(&self) -> Result<u64, String> {
+        members(self.child.id())?.into_iter().map(proportional_set_size).sum()
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
@@ -75,6 +80,14 @@ fn group_of(pid: u32) -> Option<u32> {
     text.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse().ok()
 }
 
+fn proportional_set_size(pid: u32) -> Result<u64, String> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kilobytes.map(|kilobytes| kilobytes * 1024).ok_or_else(|| format!("{path}: no Pss"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,6 +103,7 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         }
         assert!(server.cpu().expect("its time") > Duration::ZERO);
+        assert!(server.memory().expect("its memory") > 0);
         drop(server);
         // The grandchild was left to whoever reaps; it does nothing any more.
         let runs = |pid: &u32| {

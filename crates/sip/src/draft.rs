@@ -67,25 +67,33 @@ impl Draft {
 
     /// The headers written so far, read back with the parser that the other side uses.
     pub fn read_back<T>(&self, read: impl FnOnce(&Message<'_>) -> T) -> Result<T, ParseError> {
-        let text = format!("{}\r\n", self.head);
+        let mut text = String::with_capacity(self.head.len() + 2);
+        text.push_str(&self.head);
+        text.push_str("\r\n");
         Ok(read(&Message::parse(text.as_bytes())?))
     }
 
     /// The finished bytes: head, `Content-Length`, empty line, body.
     pub fn finish(self) -> Vec<u8> {
-        let mut bytes = self.head.into_bytes();
-        bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", self.body.len()).as_bytes());
+        let mut head = self.head;
+        head.reserve(LAST_LINE + self.body.len());
+        let _ = write!(head, "Content-Length: {}\r\n\r\n", self.body.len());
+        let mut bytes = head.into_bytes();
         bytes.extend_from_slice(&self.body);
         bytes
     }
 }
+
+/// Most bytes of `Content-Length` and the empty line after it.
+const LAST_LINE: usize = 40;
 
 /// Writes text with every control character replaced by a space.
 struct Clean<'a>(&'a mut String);
 
 impl Write for Clean<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        if text.bytes().any(|b| b < b' ' || b == 0x7f) {
+        // To the end in any case: a loop that may stop early looks at one byte at a time.
+        if text.bytes().fold(false, |found, b| found | (b < b' ') | (b == 0x7f)) {
             self.0.extend(text.chars().map(|c| if c.is_control() { ' ' } else { c }));
         } else {
             self.0.push_str(text);

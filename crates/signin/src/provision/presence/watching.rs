@@ -255,12 +255,13 @@ impl Provision {
         let after = Views::of(self, live, owner, card, candidates);
         let now = self.surroundings.now().since_start;
         let State { dialogs, presentities, outbox, .. } = live;
+        let changed = before.changes(&after);
         let mut documents: BTreeMap<(u16, String), Arc<str>> = BTreeMap::new();
         for (id, container) in &after.watchers {
             let moved = before.watchers.get(id) != Some(container);
             let Some(dialog) = dialogs.get_mut(id) else { continue };
             let Subject::Presence(watch) = &dialog.subject else { continue };
-            let differs = |category: &&String| moved || before.differ(&after, *container, category);
+            let differs = |category: &&String| moved || changed.contains(&(*container, category.as_str()));
             let categories: Vec<&str> = watch.categories.iter().filter(differs).map(String::as_str).collect();
             let Some(presentity) = presentities.get(owner).filter(|_| !categories.is_empty()) else { continue };
             let document = documents.entry((*container, categories.join(" "))).or_insert_with(|| {
@@ -398,10 +399,11 @@ impl Views {
         views
     }
 
-    /// Whether a category looks different to those who see this container. One that was not looked at does not.
-    fn differ(&self, after: &Views, container: u16, category: &str) -> bool {
-        let key = (container, category.to_owned());
-        self.seen.get(&key) != after.seen.get(&key)
+    /// Which categories look different to those who see which container. One that was not looked at does not.
+    fn changes<'a>(&'a self, after: &'a Views) -> BTreeSet<(u16, &'a str)> {
+        let keys = self.seen.keys().chain(after.seen.keys());
+        let changed = keys.filter(|key| self.seen.get(*key) != after.seen.get(*key));
+        changed.map(|(container, category)| (*container, category.as_str())).collect()
     }
 }
 
