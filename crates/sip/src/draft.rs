@@ -76,7 +76,7 @@ impl Draft {
     /// The finished bytes: head, `Content-Length`, empty line, body.
     pub fn finish(self) -> Vec<u8> {
         let mut head = self.head;
-        head.reserve(LAST_LINE + self.body.len());
+        head.reserve_exact(LAST_LINE + self.body.len());
         let _ = write!(head, "Content-Length: {}\r\n\r\n", self.body.len());
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(&self.body);
