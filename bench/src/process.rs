@@ -11,7 +11,10 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to end by itself.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A server, in a process group of its own. Dropping it ends the group.
 pub(crate) struct Server {
@@ -59,6 +62,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // One of ours ends by itself when its input does, and takes its folder along.
+        if self.child.stdin.take().is_some() {
+            let begun = Instant::now();
+            while self.runs() && begun.elapsed() < GOODBYE {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         if let Ok(group) = i32::try_from(self.child.id()) {
             // Gone already, or not: either way nothing more can be done about it.
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
