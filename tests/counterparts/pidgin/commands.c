@@ -5,7 +5,7 @@
 #include <string.h>
 
 static PurpleAccount *speaker;
-static void (*quit_callback)(void);
+static void (*list_callback)(void), (*quit_callback)(void);
 
 /* ---- status ---- */
 
@@ -49,17 +49,25 @@ static char *buddy_uri(const char *address)
     return g_str_has_prefix(address, "sip:") ? g_strdup(address) : g_strconcat("sip:", address, NULL);
 }
 
+/* Made when there is none; the server learns of it with the first buddy in it. */
+static PurpleGroup *group_named(const char *name)
+{
+    PurpleGroup *group = purple_find_group(name);
+
+    if (!group) {
+        group = purple_group_new(name);
+        purple_blist_add_group(group, NULL);
+    }
+    return group;
+}
+
 static const char *do_add(char *address, char *group_name)
 {
     if (!*address || !*group_name)
         return "add BUDDY GROUP";
 
     g_autofree char *uri = buddy_uri(address);
-    PurpleGroup *group = purple_find_group(group_name);
-    if (!group) {
-        group = purple_group_new(group_name);
-        purple_blist_add_group(group, NULL);
-    }
+    PurpleGroup *group = group_named(group_name);
     if (purple_find_buddy_in_group(speaker, uri, group))
         return "already in that group";
     PurpleBuddy *buddy = purple_buddy_new(speaker, uri, NULL);
@@ -85,6 +93,91 @@ static const char *do_remove(char *address, char *unused)
         purple_blist_remove_buddy(buddy);
     }
     g_slist_free(buddies);
+    return NULL;
+}
+
+/* Takes the buddy out of the group it is found in first and puts it into this one, as dragging it there does. */
+static const char *do_move(char *address, char *group_name)
+{
+    if (!*address || !*group_name)
+        return "move BUDDY GROUP";
+
+    g_autofree char *uri = buddy_uri(address);
+    PurpleBuddy *buddy = purple_find_buddy(speaker, uri);
+    if (!buddy)
+        return "no such buddy";
+    purple_blist_add_buddy(buddy, NULL, group_named(group_name), NULL);
+    return NULL;
+}
+
+static const char *do_alias(char *address, char *alias)
+{
+    if (!*address || !*alias)
+        return "alias BUDDY NAME";
+
+    g_autofree char *uri = buddy_uri(address);
+    PurpleBuddy *buddy = purple_find_buddy(speaker, uri);
+    if (!buddy)
+        return "no such buddy";
+    purple_blist_alias_buddy(buddy, alias);
+    serv_alias_buddy(buddy);
+    return NULL;
+}
+
+static const char *do_rename_group(char *name, char *new_name)
+{
+    if (!*name || !*new_name)
+        return "rename-group GROUP NAME";
+
+    PurpleGroup *group = purple_find_group(name);
+    if (!group)
+        return "no such group";
+    if (purple_find_group(new_name))
+        return "there is a group of that name";
+    purple_blist_rename_group(group, new_name);
+    return NULL;
+}
+
+static const char *do_remove_group(char *name, char *unused)
+{
+    (void)unused;
+    if (!*name)
+        return "remove-group GROUP";
+
+    PurpleGroup *group = purple_find_group(name);
+    if (!group)
+        return "no such group";
+    if (purple_blist_node_get_first_child(PURPLE_BLIST_NODE(group)))
+        return "the group is not empty";
+    purple_blist_remove_group(group);
+    return NULL;
+}
+
+/* What the menu of a buddy does: its address is denied, at the server too. */
+static const char *do_block(char *address, char *unused)
+{
+    (void)unused;
+    if (!*address)
+        return "block BUDDY";
+
+    g_autofree char *uri = buddy_uri(address);
+    return purple_privacy_deny_add(speaker, uri, FALSE) ? NULL : "blocked already";
+}
+
+static const char *do_unblock(char *address, char *unused)
+{
+    (void)unused;
+    if (!*address)
+        return "unblock BUDDY";
+
+    g_autofree char *uri = buddy_uri(address);
+    return purple_privacy_deny_remove(speaker, uri, FALSE) ? NULL : "not blocked";
+}
+
+static const char *do_list(char *unused, char *also_unused)
+{
+    (void)unused, (void)also_unused;
+    list_callback();
     return NULL;
 }
 
@@ -145,6 +238,13 @@ static const struct {
     { "status", do_status },
     { "add", do_add },
     { "remove", do_remove },
+    { "move", do_move },
+    { "alias", do_alias },
+    { "rename-group", do_rename_group },
+    { "remove-group", do_remove_group },
+    { "block", do_block },
+    { "unblock", do_unblock },
+    { "list", do_list },
     { "im", do_im },
     { "typing", do_typing },
     { "close", do_close },
@@ -171,7 +271,9 @@ static const char *run_command(char *text)
     for (size_t i = 0; i < G_N_ELEMENTS(commands); i++)
         if (strcmp(text, commands[i].word) == 0)
             return commands[i].run(first, rest);
-    return "commands are: status NAME [NOTE], add BUDDY GROUP, remove BUDDY, im BUDDY TEXT, typing BUDDY, close BUDDY, quit";
+    return "commands are: status NAME [NOTE], add BUDDY GROUP, remove BUDDY, move BUDDY GROUP, alias BUDDY NAME, "
+           "rename-group GROUP NAME, remove-group GROUP, block BUDDY, unblock BUDDY, list, im BUDDY TEXT, "
+           "typing BUDDY, close BUDDY, quit";
 }
 
 static void take_line(const char *text)
@@ -208,11 +310,12 @@ static gboolean input_ready(GIOChannel *input, GIOCondition condition, gpointer 
     }
 }
 
-void commands_listen(PurpleAccount *account, void (*quit)(void))
+void commands_listen(PurpleAccount *account, void (*list)(void), void (*quit)(void))
 {
     GIOChannel *input = g_io_channel_unix_new(0);
 
     speaker = account;
+    list_callback = list;
     quit_callback = quit;
     g_io_channel_set_flags(input, G_IO_FLAG_NONBLOCK, NULL);
     g_io_add_watch(input, G_IO_IN | G_IO_HUP | G_IO_ERR, input_ready, NULL);

@@ -4,8 +4,9 @@
 
 #include <account.h>
 
-/* Reads commands from now on; `quit` is called once, on the command quit or at the end of the input. */
-void commands_listen(PurpleAccount *account, void (*quit)(void));
+/* Reads commands from now on; `list` is called on the command list, `quit` once, on the command quit or at the end of
+ * the input. */
+void commands_listen(PurpleAccount *account, void (*list)(void), void (*quit)(void));
 
 /* Makes `status_id` (an id of the plugin: available, busy, …) with `note` (may be NULL) the account's status.
  * FALSE when the plugin has no such status. */

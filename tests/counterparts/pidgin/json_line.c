@@ -37,7 +37,9 @@ void json_line_begin(const char *event)
 {
     line = g_string_new("{\"event\":");
     append_quoted(event);
-    json_line_number("ms", (g_get_monotonic_time() - clock_start_us) / 1000);
+    gint64 now_us = g_get_monotonic_time();
+    json_line_number("ms", (now_us - clock_start_us) / 1000);
+    json_line_number("clock_us", now_us);
 }
 
 static void append_key(const char *key)

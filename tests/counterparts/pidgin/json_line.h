@@ -4,7 +4,8 @@
 
 #include <glib.h>
 
-/* Starts the clock that stamps every line with "ms", milliseconds since this call. */
+/* Starts the clock that stamps every line with "ms", milliseconds since this call. Beside it stands "clock_us",
+ * microseconds of the clock all processes of a machine share, which the debug log shows too. */
 void json_line_clock_starts(void);
 
 /* begin … text/number/truth … end; lines do not nest. A NULL text is written as null, bytes that are not UTF-8 as '?'. */

@@ -101,6 +101,16 @@ static PurpleConnectionUiOps connection_doors = {
 
 /* ---- contacts ---- */
 
+/* The plugin's own name for a status, and what it means to libpurple. */
+static void put_status(PurpleStatus *status)
+{
+    PurpleStatusPrimitive primitive = purple_status_type_get_primitive(purple_status_get_type(status));
+
+    json_line_text("status", purple_status_get_id(status));
+    json_line_text("primitive", purple_primitive_get_id_from_type(primitive));
+    json_line_text("message", purple_status_get_attr_string(status, "message"));
+}
+
 static void put_buddy(PurpleBuddy *buddy)
 {
     PurpleGroup *group = purple_buddy_get_group(buddy);
@@ -109,26 +119,36 @@ static void put_buddy(PurpleBuddy *buddy)
     json_line_text("name", purple_buddy_get_name(buddy));
     json_line_text("alias", purple_buddy_get_alias_only(buddy));
     json_line_text("group", group ? purple_group_get_name(group) : NULL);
-    json_line_text("status", purple_status_get_id(status));
-    json_line_text("message", purple_status_get_attr_string(status, "message"));
+    put_status(status);
 }
 
-/* The contact list has been quiet: each buddy once per group it is in, with all that is known of it by now. */
-static gboolean on_quiet(gpointer unused)
+/* Each buddy once per group it is in, with all that is known of it by now. */
+static void report_contacts(const char *last_event)
 {
     GSList *buddies = purple_find_buddies(run.account, NULL);
 
-    (void)unused;
-    run.quiet = 0;
     for (GSList *each = buddies; each; each = each->next) {
         json_line_begin("contact");
         put_buddy(each->data);
         json_line_end();
     }
-    json_line_begin("settled");
+    json_line_begin(last_event);
     json_line_number("contacts", g_slist_length(buddies));
     json_line_end();
     g_slist_free(buddies);
+}
+
+static void on_list(void)
+{
+    report_contacts("listed");
+}
+
+/* The contact list has been quiet. */
+static gboolean on_quiet(gpointer unused)
+{
+    (void)unused;
+    run.quiet = 0;
+    report_contacts("settled");
     if (!options.stay)
         leave(SIGNED_IN);
     return G_SOURCE_REMOVE;
@@ -182,7 +202,7 @@ static void on_aliased(PurpleBlistNode *node, const char *before)
         report_buddy("buddy-alias", (PurpleBuddy *)node);
 }
 
-/* ---- own status and messages ---- */
+/* ---- own status, privacy and messages ---- */
 
 static void on_own_status(PurpleAccount *account, PurpleStatus *before, PurpleStatus *now)
 {
@@ -190,10 +210,30 @@ static void on_own_status(PurpleAccount *account, PurpleStatus *before, PurpleSt
     if (run.leaving || account != run.account)
         return;
     json_line_begin("own-status");
-    json_line_text("status", purple_status_get_id(now));
-    json_line_text("message", purple_status_get_attr_string(now, "message"));
+    put_status(now);
     json_line_end();
 }
+
+static void report_privacy(const char *event, PurpleAccount *account, const char *name)
+{
+    if (run.leaving || account != run.account)
+        return;
+    json_line_begin(event);
+    json_line_text("name", name);
+    json_line_end();
+}
+
+static void on_blocked(PurpleAccount *account, const char *name)
+{
+    report_privacy("blocked", account, name);
+}
+
+static void on_unblocked(PurpleAccount *account, const char *name)
+{
+    report_privacy("unblocked", account, name);
+}
+
+static PurplePrivacyUiOps privacy_doors = { .deny_added = on_blocked, .deny_removed = on_unblocked };
 
 static void on_message(PurpleAccount *account, const char *sender, const char *text)
 {
@@ -246,7 +286,7 @@ static void on_signed_on(PurpleConnection *connection)
     json_line_end();
     wait_for_quiet();
     if (options.stay)
-        commands_listen(run.account, on_quit);
+        commands_listen(run.account, on_list, on_quit);
 }
 
 static gboolean on_deadline(gpointer unused)
@@ -292,6 +332,7 @@ static void connect_signals(void)
         purple_signal_connect(wanted[i].instance, wanted[i].signal, &handle, wanted[i].callback, NULL);
     purple_connections_set_ui_ops(&connection_doors);
     purple_conversations_set_ui_ops(&conversation_doors);
+    purple_privacy_set_ui_ops(&privacy_doors);
 }
 
 /* pidgin-sipe keeps "address,login" as the user name; without a login it signs in with the address. */

@@ -17,6 +17,7 @@ pub(crate) const NEEDS: &str = "needs pidgin-sipe, libpurple-dev and root; run b
 
 /// One signed-in client that takes commands.
 pub(crate) struct Client {
+    user: String,
     child: Child,
     input: ChildStdin,
     events: UnboundedReceiver<Value>,
@@ -63,9 +64,14 @@ impl Client {
                 }
             }
         });
-        let mut client = Client { child, input, events, said: Vec::new(), log };
+        let mut client = Client { user: user.to_owned(), child, input, events, said: Vec::new(), log };
         client.hears("settled", "").await;
         client
+    }
+
+    /// Name of its user, without the domain.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
     }
 
     pub(crate) fn command(&mut self, line: &str) {
@@ -88,19 +94,78 @@ impl Client {
     /// Everything it said, and the end of its log.
     pub(crate) fn account(&self) -> String {
         let said: Vec<String> = self.said.iter().map(Value::to_string).collect();
-        let log = std::fs::read(self.log.path()).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log[log.len().saturating_sub(20_000)..]).into_owned();
-        format!("{}\nend of the client's log:\n{log}", said.join("\n"))
+        let log = self.log();
+        let tail = log.char_indices().rev().nth(20_000).map_or(0, |(at, _)| at);
+        format!("{}\nend of the client's log:\n{}", said.join("\n"), &log[tail..])
     }
 
-    /// The contacts it settled with, each as `name in group: status`.
+    /// Its log, with every message whole; lines begin with seconds of the clock that `clock_us` shows too.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log.path()).unwrap_or_default()).into_owned()
+    }
+
+    /// The contacts it settled with, or was last asked for, each as `name in group: status`.
     pub(crate) fn contacts(&self) -> Vec<String> {
-        let text = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
-        let contacts = self.said.iter().filter(|event| event["event"] == "contact");
         let mut lines: Vec<String> =
-            contacts.map(|c| format!("{} in {}: {}", text(c, "name"), text(c, "group"), text(c, "status"))).collect();
+            self.last_contacts().map(|c| format!("{}: {}", place(c), text(c, "status"))).collect();
         lines.sort();
         lines
+    }
+
+    fn last_contacts(&self) -> impl Iterator<Item = &Value> {
+        let is_end = |event: &&Value| event["event"] == "settled" || event["event"] == "listed";
+        let contacts = self.said.iter().rev().skip_while(move |event| !is_end(event)).skip(1);
+        contacts.take_while(move |event| !is_end(event)).filter(|event| event["event"] == "contact")
+    }
+
+    /// Waits until its contact list is this, each contact as `name (alias) in group`, in order.
+    pub(crate) async fn shows(&mut self, expected: &[&str]) {
+        let mut lines = Vec::new();
+        for _ in 0..300 {
+            self.command("list");
+            self.hears("listed", "").await;
+            lines = self.last_contacts().map(place_and_alias).collect();
+            lines.sort();
+            if lines == expected {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("it shows {lines:#?}, not {expected:#?}:\n{}", self.account());
+    }
+
+    /// Waits until a contact of the lab is seen with this status; gives that event.
+    pub(crate) async fn sees(&mut self, name: &str, status: &str) -> Value {
+        loop {
+            let event = self.hears("buddy-status", &format!("sip:{name}@contoso.test")).await;
+            if event["status"] == status {
+                return event;
+            }
+        }
+    }
+
+    /// The messages it has sent, oldest first: seconds of the clock that all processes share, and the text.
+    pub(crate) fn sent(&self) -> Vec<(f64, String)> {
+        let log = self.log();
+        let mut sent = Vec::new();
+        let mut pieces = log.split("MESSAGE START ");
+        let mut before = pieces.next().unwrap_or_default();
+        for piece in pieces {
+            // The time stands at the beginning of the line before.
+            let stamp = before.trim_end().lines().next_back().and_then(|line| line.split_whitespace().next());
+            let message = piece.split("MESSAGE END").next().unwrap_or_default();
+            if let Some(Ok(stamp)) = stamp.map(str::parse).filter(|_| piece.starts_with(">>>>")) {
+                sent.push((stamp, message.to_owned()));
+            }
+            before = piece;
+        }
+        sent
+    }
+
+    /// Loses the process, as in a power failure.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("gone");
     }
 
     pub(crate) async fn quit(mut self) {
@@ -108,6 +173,22 @@ impl Client {
         let ended = tokio::task::spawn_blocking(move || self.child.wait());
         timeout(Duration::from_secs(20), ended).await.expect("it leaves").expect("joined").expect("waited for");
     }
+}
+
+fn text<'a>(event: &'a Value, field: &str) -> &'a str {
+    event[field].as_str().unwrap_or_default()
+}
+
+fn place(contact: &Value) -> String {
+    format!("{} in {}", text(contact, "name"), text(contact, "group"))
+}
+
+fn place_and_alias(contact: &Value) -> String {
+    let name = text(contact, "name");
+    let user = name.strip_prefix("sip:").and_then(|name| name.strip_suffix("@contoso.test")).unwrap_or(name);
+    // Once it was sent to the server, the name of somebody without one is the address.
+    let alias = Some(text(contact, "alias")).filter(|alias| *alias != name).unwrap_or_default();
+    format!("{user} ({alias}) in {}", text(contact, "group"))
 }
 
 fn counterpart(file: &str) -> PathBuf {
