@@ -1,6 +1,7 @@
 //! `lab`: a deployment that keeps running.
 
 use crate::arguments::Lab as Typed;
+use crate::interrupt;
 use ::lab::ready::Ready;
 use ::lab::{Lab, LabConfig, LabError};
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
@@ -52,18 +53,9 @@ async fn wait(seconds: Option<u64>) {
             None => std::future::pending().await,
         }
     };
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
     tokio::select! {
         () = limit => {}
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
+        () = interrupt::wanted() => {}
     }
 }
 

@@ -8,6 +8,7 @@ mod arguments;
 mod attempt;
 mod cache;
 mod demo;
+mod interrupt;
 mod keyring;
 mod krb5_conf;
 mod lab;

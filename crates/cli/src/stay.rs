@@ -13,6 +13,7 @@ mod words;
 
 use crate::arguments::Signin;
 use crate::attempt::{Attempt, Outcome};
+use crate::interrupt;
 use crate::show::Style;
 use futures_util::stream::poll_fn;
 use miette::Result;
@@ -139,17 +140,8 @@ async fn obey<V: View>(line: &str, me: &Aor, view: &Shared<V>, wishes: &mpsc::Se
 
 /// Ctrl-C and the wish of the system to end both sign out.
 async fn quit_when_told(wishes: mpsc::Sender<Wish>) {
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending().await,
-        }
-    };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminated => {}
+        () = interrupt::wanted() => {}
         () = wishes.closed() => return,
     }
     // Refused only when it is over already.
