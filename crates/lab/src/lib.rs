@@ -48,7 +48,7 @@ pub enum LabError {
     UserKey(#[from] mechanism::user_certificate::KeyError),
     /// Its key cannot be made.
     #[error(transparent)]
-    NewKey(#[from] mechanism::user_certificate::OpenSslError),
+    NewKey(#[from] net::keys::NotMade),
     /// A certificate cannot be used.
     #[error(transparent)]
     Identity(#[from] net::server::IdentityError),

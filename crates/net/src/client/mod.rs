@@ -324,8 +324,8 @@ impl Io for Sockets {
 }
 
 fn make_key(bits: u32) -> Making {
-    tokio::task::spawn_blocking(move || {
-        let pkcs8 = mechanism::user_certificate::new_key(bits).map_err(|error| error.to_string())?;
+    tokio::spawn(async move {
+        let pkcs8 = crate::keys::of_bits(bits).await.map_err(|error| error.to_string())?;
         Ok(PrivateKey { pkcs8 })
     })
 }
