@@ -75,8 +75,8 @@ pub(super) struct Dialog {
 /// What a subscription wants to hear of.
 #[derive(Debug)]
 pub(super) enum Subject {
-    /// The contact list; the version last told.
-    Contacts { told: u32 },
+    /// The contact list: the version last told, and the newest one that is not the endpoint's own doing.
+    Contacts { told: u32, of_others: u32 },
     /// Settings: only ever polled.
     Provisioning,
     /// One's own presence.

@@ -2,7 +2,7 @@
 //! `[MS-SIP]` §3.7.
 
 use super::message::{CONTENT_TYPE, SoapRequest, read_soap, write_delta, write_group_added, write_list};
-use super::{ContactList, Edit, Group};
+use super::{ContactChange, ContactList, Edit, Group};
 use crate::directory::ChangeError;
 use crate::name::Aor;
 use crate::provision::live::State;
@@ -26,7 +26,7 @@ impl Provision {
             Ok(list) => list,
             Err(error) => return unavailable(&error).into(),
         };
-        let subject = Subject::Contacts { told: list.delta_num };
+        let subject = Subject::Contacts { told: list.delta_num, of_others: list.delta_num };
         let document = |_: &mut State, _| Ok((CONTENT_TYPE.to_owned(), write_list(&list)));
         self.settle_subscription(caller, request, subject, &BTreeSet::new(), document).await
     }
@@ -51,19 +51,15 @@ impl Provision {
             Edit::AddGroup { name, .. } => Some(name.clone()),
             _ => None,
         };
-        let before = match self.directory.contacts(&caller.aor).await {
-            Ok(before) => before,
-            Err(error) => return unavailable(&error).into(),
-        };
-        match self.directory.change_contacts(&caller.aor, change).await {
-            Ok(after) => {
+        match self.make(caller, change).await {
+            Ok((before, after)) => {
                 // Another endpoint may have added a group since `before`: the name tells them apart.
                 let is_new = |group: &&Group| before.group(group.id).is_none() && Some(&group.name) == added.as_ref();
                 let reply = match after.groups.iter().find(is_new) {
                     Some(group) => Reply::ok().with_body(super::message::SOAP, write_group_added(group.id)),
                     None => Reply::ok(),
                 };
-                self.tell_of_contacts(&caller.aor, &before, &after);
+                self.tell_of_contacts(caller, &before, &after);
                 reply.into()
             }
             Err(ChangeError::WrongDelta { current }) => self.out_of_step(caller, given, current).await,
@@ -73,6 +69,36 @@ impl Provision {
             Err(ChangeError::TooLarge(reason)) => too_large(&reason).into(),
             Err(ChangeError::Directory(error)) => unavailable(&error).into(),
         }
+    }
+
+    /// Makes the change; gives the list before and after it.
+    ///
+    /// Clients send one change after the other without waiting, and count versions by themselves; what they are told of
+    /// the first changes sets that count back. A change that counts from an older version is therefore made on the
+    /// newest one, where everything since was the endpoint's own doing: there is nothing it could conflict with.
+    async fn make(
+        &self,
+        caller: &Caller,
+        mut change: ContactChange,
+    ) -> Result<(ContactList, ContactList), ChangeError> {
+        let before = self.directory.contacts(&caller.aor).await.map_err(ChangeError::Directory)?;
+        if change.delta_num.is_some_and(|given| self.only_caller_changed(caller, given, before.delta_num)) {
+            change.delta_num = Some(before.delta_num);
+        }
+        let after = self.directory.change_contacts(&caller.aor, change).await?;
+        Ok((before, after))
+    }
+
+    /// Whether nobody but the caller changed anything between these two versions, and the caller was told of all.
+    fn only_caller_changed(&self, caller: &Caller, since: u32, current: u32) -> bool {
+        let live = self.live.lock();
+        let dialogs = live.own_dialogs(&caller.aor, Package::Contacts);
+        dialogs.iter().filter_map(|id| live.dialogs.get(id)).filter(|dialog| *dialog.epid == caller.epid).any(
+            |dialog| {
+                let Subject::Contacts { told, of_others } = dialog.subject else { return false };
+                told == current && of_others <= since && since < current
+            },
+        )
     }
 
     /// The client believes in another version than there is. It does not repair itself on an error, so it gets the
@@ -115,29 +141,36 @@ impl Provision {
         for id in live.own_dialogs(aor, Package::Contacts) {
             let State { dialogs, outbox, .. } = &mut *live;
             let Some(dialog) = dialogs.get_mut(&id) else { continue };
-            let Subject::Contacts { told } = dialog.subject else { continue };
-            if wanted(&dialog.epid, told) {
-                dialog.subject = Subject::Contacts { told: list.delta_num };
+            let Subject::Contacts { told, of_others } = &mut dialog.subject else { continue };
+            if wanted(&dialog.epid, *told) {
+                if *told != list.delta_num {
+                    (*told, *of_others) = (list.delta_num, list.delta_num);
+                }
                 let document = document.get_or_insert_with(|| write_list(list).into());
                 outbox.push(dialog.notify(now, CONTENT_TYPE, Arc::clone(document)));
             }
         }
     }
 
-    /// Tells every endpoint of the user. One that is at the version before gets the difference; one that missed
+    /// Tells every endpoint of the user what the caller changed. One that is at the version before gets the difference; one that missed
     /// something, because two endpoints wrote at once, gets the whole list.
-    pub fn tell_of_contacts(&self, aor: &Aor, before: &ContactList, after: &ContactList) {
+    fn tell_of_contacts(&self, caller: &Caller, before: &ContactList, after: &ContactList) {
         let now = self.surroundings.now().since_start;
         let follows = before.delta_num.checked_add(1) == Some(after.delta_num);
+        // pidgin-sipe says again what it was told of a renamed group: a change of nothing is in nobody's way.
+        let changed = before.groups != after.groups || before.contacts != after.contacts;
         let delta: Arc<str> = write_delta(before, after).into();
         let mut list: Option<Arc<str>> = None;
         let mut live = self.live.lock();
-        for id in live.own_dialogs(aor, Package::Contacts) {
+        for id in live.own_dialogs(&caller.aor, Package::Contacts) {
             let State { dialogs, outbox, .. } = &mut *live;
             let Some(dialog) = dialogs.get_mut(&id) else { continue };
-            let Subject::Contacts { told } = &mut dialog.subject else { continue };
+            let Subject::Contacts { told, of_others } = &mut dialog.subject else { continue };
             if *told >= after.delta_num {
                 continue;
+            }
+            if !follows || changed && *dialog.epid != caller.epid {
+                *of_others = after.delta_num;
             }
             let document = if follows && *told == before.delta_num {
                 Arc::clone(&delta)

@@ -344,6 +344,42 @@ fn row_8_contact_changes_reach_every_endpoint() {
 }
 
 #[test]
+fn changes_of_one_endpoint_do_not_conflict_with_each_other() {
+    let house = House::new();
+    let (desk, home) = (alice(), endpoint("alice", "2222"));
+    subscribe(&house, &desk, CONTACTS, "");
+    subscribe(&house, &home, CONTACTS, "");
+    let add = |name: &str, delta: u32| format!("<addGroup><name>{name}</name><deltaNum>{delta}</deltaNum></addGroup>");
+    let rename = |name: &str, delta: u32| {
+        format!("<modifyGroup><groupID>2</groupID><name>{name}</name><deltaNum>{delta}</deltaNum></modifyGroup>")
+    };
+    let table = [
+        (&desk, add("A", 12), 200, "the current version"),
+        (&desk, add("B", 13), 200, "counted on"),
+        (&desk, add("C", 13), 200, "set back by what it was told of the first"),
+        (&desk, add("D", 12), 200, "set back as far as anybody's list goes"),
+        (&desk, add("E", 11), 409, "older than what it was told at first"),
+        (&desk, add("E", 17), 409, "a version there is not"),
+        (&home, add("F", 15), 409, "the other one changed something since"),
+        (&home, rename("G", 16), 200, "it has followed"),
+        (&desk, rename("H", 16), 409, "now home changed something"),
+        (&desk, rename("H", 17), 200, ""),
+        (&home, rename("H", 18), 200, "said again, as pidgin-sipe does: it changes nothing"),
+        (&desk, add("I", 18), 200, "and so it is in nobody's way"),
+        (&home, add("J", 19), 409, "which the other one's was"),
+    ];
+    for (who, primitive, code, why) in table {
+        let (reply, notices) = soap(&house, who, &primitive);
+        assert_eq!(reply.code, code, "{primitive}: {why}");
+        assert_eq!(notices.len(), if code == 200 { 2 } else { 1 }, "{primitive}");
+    }
+    let elsewhere = ContactChange { delta_num: None, edit: Edit::DeleteGroup(2) };
+    house.memory.change_contacts(&desk.aor, elsewhere).now_or_never().expect("at once").expect("a group");
+    assert_eq!(soap(&house, &desk, &add("K", 20)).0.code, 409, "changed elsewhere, and not told yet");
+    assert_eq!(soap(&house, &desk, &add("K", 21)).0.code, 200);
+}
+
+#[test]
 fn what_contact_changes_are_refused_with() {
     let house = House::new();
     let cases = [
