@@ -4,6 +4,7 @@ mod phone;
 mod world;
 
 use phone::sign_in;
+use signin::provision::client::Settled;
 use signin::report::Verdict;
 use world::{People, Plan, World, topology};
 
@@ -169,4 +170,40 @@ fn six_redirects_are_too_many() {
     let verdict = chain(6).expect_err("six are not");
     assert_eq!(verdict.id, "redir-loop");
     assert!(verdict.sentence.contains("h0.contoso.test:5061 → p1.contoso.test:5061 → p2"), "{}", verdict.sentence);
+}
+
+/// What alice has after her sign-in when the contact list on its way to her is replaced by `list`: signatures do not
+/// cover bodies.
+fn settled_with(list: String) -> Settled {
+    let world = World::contoso();
+    world.alter(move |text| match text.split_once("\r\n\r\n") {
+        Some((head, body)) if body.starts_with("<contactList") => {
+            line(&format!("{head}\r\n\r\n{list}"), "Content-Length:", |_| format!("Content-Length: {}", list.len()))
+        }
+        _ => text.to_owned(),
+    });
+    world.run(sign_in("alice", "fe01").run(&world)).expect("nothing after the 200 undoes the sign-in").settled
+}
+
+#[test]
+fn contact_lists_that_mean_harm_cost_the_contacts_alone() {
+    let contact = "<contact uri=\"x@contoso.test\" groups=\"1\"/>";
+    let list = |inside: &str| format!("<contactList deltaNum=\"1\">{inside}</contactList>");
+    let honest = settled_with(list(contact));
+    assert_eq!(honest.contacts.as_ref().map(|list| list.contacts.len()), Some(1));
+    for (what, harmful) in [
+        ("no XML", "<contactList".to_owned()),
+        ("a DOCTYPE", format!("<!DOCTYPE x [<!ENTITY e 'e'>]>{}", list("&e;"))),
+        ("a hundred deep", list(&("<a>".repeat(100) + &"</a>".repeat(100)))),
+        ("too many elements", list(&"<a/>".repeat(60_000))),
+        ("no version", "<contactList/>".to_owned()),
+    ] {
+        let settled = settled_with(harmful);
+        assert_eq!(settled.contacts, None, "{what}");
+        assert_eq!(settled.settings, honest.settings, "{what}");
+        assert!(settled.own.is_some() && settled.published, "{what}");
+    }
+    // Ten megabytes are not read to their end, so nothing that comes after them is.
+    let endless = settled_with(list(&contact.repeat(10 * 1024 * 1024 / contact.len())));
+    assert_eq!(endless.contacts, None);
 }
