@@ -609,12 +609,14 @@ impl SipService for FrontEnd {
 
     fn garbled(&self, conn: ConnId, error: sip::framing::FramingError) {
         self.note(&ServerEvent::Garbled { conn, why: error.to_string() });
-        let reply = match error {
+        // What could not be read names neither its sender nor an association to sign with.
+        let (mut reply, id) = match error {
             sip::framing::FramingError::BodyTooLong { .. } | sip::framing::FramingError::HeadTooLong { .. } => {
-                Draft::response(513, "Message Too Large")
+                (Draft::response(513, "Message Too Large"), 4008)
             }
-            _ => Draft::response(400, "Bad Request"),
+            _ => (Draft::response(400, "Bad Request"), 4000),
         };
+        reply.header("ms-diagnostics-public", Diagnostics::public(id, error.to_string()).value(None));
         self.foundations.wire.send(conn, reply.finish());
     }
 
