@@ -12,6 +12,7 @@
 //! | [`throttle`] | guessing, slowed down |
 //! | [`verifier`] | who can tell whether an NTLM answer is right |
 //! | [`offer`] | what a server offers, and how it asks about tokens |
+//! | [`claim`] | who a request says it is from |
 //! | [`server`] | challenge, handshake, check of every request |
 //! | [`certificate`] | user certificates: getting one, issuing one, which ones count |
 //! | [`client`] | choice of scheme, handshake, signing and checking |
@@ -22,6 +23,7 @@
 
 pub mod association;
 pub mod certificate;
+pub mod claim;
 pub mod client;
 pub mod keyring;
 pub mod message;

@@ -17,17 +17,18 @@
 //! or a connection: open clients change all of those while they go on using it.
 
 use super::association::{Association, SignatureError};
+use super::claim::Claim;
 use super::message::{Challenge, Credentials, Version};
 use super::offer::{Asked, Keys, Offer, Proof, TlsDsk};
 use super::verifier::{Identity, Refusal};
 use crate::io::ConnId;
 use crate::name::Aor;
-use crate::register::endpoint::{Epid, InstanceId};
+use crate::register::endpoint::InstanceId;
 use crate::reply::Diagnostics;
 use crate::service::network_of;
 use mechanism::ntlm::{Acceptor, Mode, TargetNames};
 use mechanism::tls_dsk::ServerHandshake;
-use sip::{Draft, Message, Name, NameAddr};
+use sip::{Draft, Message, Name};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -87,26 +88,8 @@ impl Settings {
     }
 }
 
-/// Who sent a request, as far as its own headers say: nothing here is proven yet.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Claim {
-    /// Address of record in From.
-    pub aor: Aor,
-    /// Endpoint id in From.
-    pub epid: Option<Epid>,
-    /// The device: from `+sip.instance` in Contact, else from the epid.
-    pub instance: InstanceId,
-}
-
-impl Claim {
-    /// What the endpoint is called: its epid, or its instance id when it has none.
-    pub fn endpoint(&self) -> String {
-        self.epid.as_ref().map_or_else(|| self.instance.to_string(), |epid| epid.as_str().to_owned())
-    }
-}
-
-/// A request whose sender is proven. Only this file makes one, and only from a right signature or (in version 3) a
-/// right handshake; the registrar takes nothing else.
+/// A request whose sender is proven. Only this file makes one, and only from a right signature; the registrar takes nothing
+/// else.
 #[derive(Debug, Clone)]
 pub struct Verified {
     claim: Claim,
@@ -219,8 +202,8 @@ struct Established {
     until: Duration,
 }
 
-/// The latest association of each endpoint, and the one before it. The identity is part of the key, for an endpoint is only claimed: who logs on
-/// as himself and claims somebody else's address must not end that other one's association.
+/// The latest association of each endpoint, and the one before it. The identity is part of the key, for an endpoint is
+/// only claimed: who logs on as himself and claims somebody else's address must not end that other one's association.
 type Current = HashMap<(Aor, InstanceId, Identity), Latest>;
 
 struct Latest {
@@ -275,7 +258,7 @@ impl Associations {
     /// Looks at a request: proven, to be challenged, or to be asked about. `[MS-SIPAE]` §3.3.5.
     pub fn examine(&mut self, moment: &Moment<'_>, peer: Peer, message: &Message<'_>) -> Examined {
         let unanswerable = matches!(message.method(), Some("ACK" | "CANCEL"));
-        let claim = match claim_of(message) {
+        let claim = match Claim::of(message) {
             Ok(claim) => claim,
             Err(_) if unanswerable => return Examined::Drop,
             Err(diagnostics) => return Examined::Refuse(diagnostics),
@@ -735,43 +718,6 @@ impl Associations {
     pub fn counts(&self) -> (usize, usize) {
         (self.handshakes.len(), self.established.len())
     }
-}
-
-/// What a request says of its sender; contradictions are refused. `[MS-SIPRE]` §3.3.5.2, `[MS-SIPREGE]` §3.1.2.5.1.
-fn claim_of(message: &Message<'_>) -> Result<Claim, Diagnostics> {
-    let bad = |why: &str| Diagnostics::public(17001, format!("Invalid request: {why}"));
-    // A signature covers the first of several; another reader, to whom the message is passed on, may believe the last.
-    for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
-        if message.all(name).nth(1).is_some() {
-            return Err(bad(&format!("more than one {}", name.as_str())));
-        }
-    }
-    let from = message.header(Name::From).and_then(|v| NameAddr::parse(v).ok()).ok_or_else(|| bad("From"))?;
-    let aor = Aor::from_uri(from.uri).map_err(|_| bad("From"))?;
-    let epid = match from.params.get("epid") {
-        None => None,
-        Some(text) => Some(text.parse::<Epid>().map_err(|error| match error {
-            crate::register::endpoint::EndpointError::EpidTooLong => Diagnostics::public(4012, "Epid too long"),
-            _ => bad("epid"),
-        })?),
-    };
-    let instance = message
-        .all(Name::Contact)
-        .flat_map(sip::header::split_list)
-        .filter_map(|value| NameAddr::parse(value).ok())
-        .find_map(|contact| contact.params.get("+sip.instance"))
-        .map(InstanceId::from_parameter)
-        .transpose()
-        .map_err(|_| bad("+sip.instance"))?;
-    let instance = match (&epid, instance) {
-        (Some(epid), Some(instance)) if InstanceId::of_epid(epid) != instance => {
-            return Err(bad("epid and +sip.instance name different endpoints"));
-        }
-        (_, Some(instance)) => instance,
-        (Some(epid), None) => InstanceId::of_epid(epid),
-        (None, None) => return Err(Diagnostics::public(4010, "Missing endpoint identifier")),
-    };
-    Ok(Claim { aor, epid, instance })
 }
 
 #[cfg(test)]
