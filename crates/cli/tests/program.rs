@@ -275,6 +275,55 @@ fn admin_changes_what_a_running_lab_tells_its_clients() {
 }
 
 #[test]
+fn a_password_that_was_set_counts_for_kerberos_and_ntlm_and_the_old_one_does_not() {
+    let mut lab = Lab::start();
+    let outcome = |lab: &Lab, mechanism: &str, password: &str| {
+        let more = ["--view", "internal", "--json", "--no-certificates", "--auth", mechanism];
+        let report = json(&lab.signin("alice@contoso.test", password, &more));
+        match report["signed_in"] == true {
+            true => report["mechanism"].as_str().expect("a mechanism").to_lowercase(),
+            false => report["verdict"]["id"].as_str().expect("a verdict").to_owned(),
+        }
+    };
+    let file = lab.folder.path().join("password");
+    std::fs::write(&file, "Alice-has-another-7\n").expect("written");
+    let file = file.to_str().expect("a path").to_owned();
+    let set = lab.admin(&["user", "set-password", "alice@contoso.test", "--password-file", &file]);
+    assert!(text(&set.stdout).contains("has a new password"), "{}", told(&set));
+    // The servers look for changes of others once a second.
+    std::thread::sleep(Duration::from_millis(1200));
+    let check = |lab: &Lab| {
+        for mechanism in ["kerberos", "ntlm"] {
+            assert_eq!(
+                outcome(lab, mechanism, "Alice-in-the-lab-1"),
+                "ntlm-wrong-password",
+                "{mechanism}, the old one"
+            );
+            assert_eq!(outcome(lab, mechanism, "Alice-has-another-7"), mechanism, "the new one");
+        }
+    };
+    check(&lab);
+    lab.kill();
+    lab.start_again(&[]);
+    check(&lab);
+
+    for (verb, expected) in [("disable", "krb-account-state"), ("enable", "kerberos")] {
+        assert!(lab.admin(&["user", verb, "alice@contoso.test"]).status.success());
+        std::thread::sleep(Duration::from_millis(1200));
+        assert_eq!(outcome(&lab, "kerberos", "Alice-has-another-7"), expected, "{verb}");
+    }
+
+    // A user who was not there when the lab began.
+    let add = ["user", "add", "greta@contoso.test", "--pool", "pool1.contoso.test", "--password-file", &file];
+    assert!(lab.admin(&add).status.success());
+    std::thread::sleep(Duration::from_millis(1200));
+    let mut greta = signpost();
+    greta.args(["signin", "greta@contoso.test", "--view", "internal", "--auth", "kerberos", "--json", "--lab"]);
+    let output = greta.arg(lab.ready()).env("SIGNPOST_PASSWORD", "Alice-has-another-7").output().expect("runs");
+    assert_eq!(json(&output)["signed_in"], true, "{}", text(&output.stdout));
+}
+
+#[test]
 fn a_certificate_is_kept_used_listed_and_revoked() {
     let lab = Lab::start();
     let signin = |more: &[&str]| lab.signin("alice@contoso.test", "Alice-in-the-lab-1", more);

@@ -32,7 +32,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{OwnDirectoryVerifier, Store, Throttle};
+use store::{AdminError, OwnDirectoryVerifier, Store, Throttle};
 
 /// NetBIOS name of the lab's domain.
 const NETBIOS: &str = "CONTOSO";
@@ -158,7 +158,7 @@ impl Lab {
         let store = Arc::new(open_store(folder).await?);
         let surroundings: Arc<dyn Surroundings> = Arc::new(SystemSurroundings::new());
         let old = config.old_cryptography;
-        let realm = Realm::start(&plan, folder, &surroundings, &old)?;
+        let realm = Realm::start(&plan, folder, &store, &surroundings, &old)?;
         let common = Common::new(plan, folder, &store, &surroundings, &realm, old).await?;
         let mut lab = Lab {
             ready: common.ready(folder, &realm),
@@ -401,14 +401,54 @@ impl Common {
     }
 }
 
-/// The store in the folder; people are put in when it is new, so that what was changed in a kept lab stays.
+/// The store in the folder; people are put in when it is new, so that what was changed in a kept lab stays. In one that
+/// was made before the KDC asked the store, people get the Kerberos keys of the passwords they had at first; whoever has
+/// another by now needs a new one for Kerberos.
 async fn open_store(folder: &Path) -> Result<Store, LabError> {
     let store = Store::open(&folder.join(STORE_FILE))?;
+    store.serve_realm(&realm::name()).await.map_err(AdminError::from)?;
     if store.user_count() == 0 {
         store.import(people::seed()).await?;
+    }
+    for aor in store.without_kerberos_keys().map_err(AdminError::from)? {
+        let password = people::first_password(&aor);
+        let complete = match password {
+            Some(password) => store.complete_password(&aor, &password).await?,
+            None => false,
+        };
+        if !complete {
+            tracing::warn!(
+                "the password of {aor} is from before the KDC asked this store: no Kerberos until it is set again \
+                 (`signpost admin user set-password {aor}`)"
+            );
+        }
     }
     for finding in store.findings() {
         tracing::warn!("{finding}");
     }
     Ok(store)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signin::secret::Password;
+
+    #[tokio::test]
+    async fn a_folder_of_before_gets_the_keys_of_the_first_passwords() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bob = "bob@contoso.test".parse().expect("an address");
+        {
+            let store = Store::open(&folder.path().join(STORE_FILE)).expect("a store");
+            store.import(people::seed()).await.expect("people");
+            store.set_password(&bob, &Password::new("Bob-has-another".to_owned())).await.expect("a password");
+            let everybody = store.user_count();
+            store.serve_realm(&realm::name()).await.expect("a realm");
+            assert_eq!(store.without_kerberos_keys().map(|without| without.len()), Ok(everybody), "as it was before");
+        }
+        let store = open_store(folder.path()).await.expect("a store");
+        assert_eq!(store.without_kerberos_keys(), Ok(vec![bob.clone()]), "nobody knows the second password");
+        store.set_password(&bob, &Password::new("Bob-has-a-third".to_owned())).await.expect("a password");
+        assert_eq!(store.without_kerberos_keys(), Ok(Vec::new()));
+    }
 }

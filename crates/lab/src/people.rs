@@ -3,6 +3,7 @@
 
 use crate::plan::DOMAIN;
 use signin::directory::{DialPlan, NormalizationRule};
+use signin::name::Aor;
 use signin::secret::Password;
 use store::{Seed, SeedContact, SeedDialPlan, SeedGroup, SeedPolicy, SeedSite, SeedUser};
 
@@ -99,6 +100,12 @@ pub(crate) const PEOPLE: [Person; 6] = [
         ..ORDINARY
     },
 ];
+
+/// The password that somebody of the lab has at first.
+pub(crate) fn first_password(aor: &Aor) -> Option<Password> {
+    let person = PEOPLE.iter().find(|person| aor.as_str() == format!("{}@{DOMAIN}", person.name))?;
+    Some(Password::new(person.password.to_owned()))
+}
 
 /// Everybody, with contacts, policies and dial plans, as the store takes it.
 pub(crate) fn seed() -> Seed {

@@ -1,12 +1,12 @@
-//! The lab's Kerberos realm: a KDC that knows its people and servers, the servers' keytab, and a `krb5.conf` for the tools.
+//! The lab's Kerberos realm: a KDC that asks the store for people and knows the servers, the servers' keytab, and a
+//! `krb5.conf` for the tools.
 
 use crate::LabError;
-use crate::people::PEOPLE;
 use crate::plan::{DOMAIN, Host, KDC, Kind, Plan};
 use mechanism::kerberos::crypto::EncryptionType;
-use mechanism::kerberos::kdc::{Database, Entry, Kdc, Keys};
+use mechanism::kerberos::kdc::{Database, Entry, Kdc, Keys, Principals, Unavailable};
 use mechanism::kerberos::keytab::Keytab;
-use mechanism::kerberos::name::{NameType, Principal};
+use mechanism::kerberos::name::Principal;
 use mechanism::kerberos::{Now, ReplayCache, Service};
 use net::server::{ServingKdc, serve_kdc};
 use signin::authenticate::verifier::KerberosVerifier;
@@ -14,6 +14,7 @@ use signin::old_cryptography::OldCryptography;
 use signin::service::{RequestService, Surroundings};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use store::Store;
 
 /// The realm, and where its files are.
 pub(crate) struct Realm {
@@ -34,18 +35,18 @@ impl Realm {
     pub(crate) fn start(
         plan: &Plan,
         folder: &Path,
+        store: &Arc<Store>,
         surroundings: &Arc<dyn Surroundings>,
         old: &OldCryptography,
     ) -> Result<Realm, LabError> {
         let realm = name();
         let random = |bytes: &mut [u8]| surroundings.fill_random(bytes);
-        let mut database = Database::default();
-        people(&mut database, &realm)?;
-        let keytab = services(&mut database, &realm, plan, &random)?;
+        let (services, keytab) = services(&realm, plan, &random)?;
+        let everybody = Everybody { services, people: store.clone() };
         write_private(&folder.join("servers.keytab"), &keytab.write())?;
         let krb5_conf = folder.join("krb5.conf");
         std::fs::write(&krb5_conf, configuration(plan, &realm))?;
-        let kdc = Answering { kdc: Kdc::new(&realm, database, &random), surroundings: surroundings.clone() };
+        let kdc = Answering { kdc: Kdc::new(&realm, everybody, &random), surroundings: surroundings.clone() };
         let address = plan.kdc();
         let serving = serve_kdc(address, Arc::new(kdc)).map_err(|error| LabError::bind(address, error))?;
         let replays = Arc::new(Mutex::new(ReplayCache::new(ReplayCache::DEFAULT_CAPACITY)));
@@ -55,21 +56,25 @@ impl Realm {
     }
 }
 
-/// Everybody, with the keys of their passwords; each is known by the sign-in address too.
-fn people(database: &mut Database, realm: &str) -> Result<(), LabError> {
-    for person in &PEOPLE {
-        let principal = Principal::new(NameType::Principal, vec![person.name.to_owned()], realm.to_owned())
-            .map_err(|error| LabError::Setup(error.to_string()))?;
-        database.add_alias(&format!("{}@{DOMAIN}", person.name), &principal);
-        let keys = Keys::of_password(&principal, person.password);
-        database.add(Entry { principal, keys, disabled: !person.enabled });
+/// The servers, and whoever the store has: what is changed there holds for the next request.
+#[derive(Debug)]
+struct Everybody {
+    services: Database,
+    people: Arc<Store>,
+}
+
+impl Principals for Everybody {
+    fn find(&self, name: &Principal) -> Result<Option<Entry>, Unavailable> {
+        match self.services.find(name)? {
+            Some(service) => Ok(Some(service)),
+            None => self.people.find(name),
+        }
     }
-    Ok(())
 }
 
 /// `sip/` and `http/` of every server, each with a key of its own.
-fn services(database: &mut Database, realm: &str, plan: &Plan, random: &dyn Fn(&mut [u8])) -> Result<Keytab, LabError> {
-    let mut keytab = Keytab::new();
+fn services(realm: &str, plan: &Plan, random: &dyn Fn(&mut [u8])) -> Result<(Database, Keytab), LabError> {
+    let (mut database, mut keytab) = (Database::default(), Keytab::new());
     for host in &plan.hosts {
         for (class, fqdn) in names_of(host) {
             let principal =
@@ -81,7 +86,7 @@ fn services(database: &mut Database, realm: &str, plan: &Plan, random: &dyn Fn(&
             database.add(Entry { principal, keys, disabled: false });
         }
     }
-    Ok(keytab)
+    Ok((database, keytab))
 }
 
 fn names_of(host: &Host) -> Vec<(&'static str, &'static str)> {

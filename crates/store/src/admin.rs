@@ -2,6 +2,7 @@
 //!
 //! Every operation is one change in the writer's queue: all of it or nothing, durable when its [`Receipt`] answers.
 
+use crate::kerberos;
 use crate::policy::{self, PlanUse, Scope, StoredPlan};
 use crate::receipt::Receipt;
 use crate::store::Store;
@@ -59,7 +60,7 @@ impl From<rusqlite::Error> for AdminError {
 pub struct NewUser {
     /// The user and the login names.
     pub account: Account,
-    /// Only its NT hash is kept. Without one nobody can log on until [`Store::set_password`].
+    /// Only its NT hash and, where there is a KDC, its Kerberos keys are kept. Without one nobody can log on until [`Store::set_password`].
     pub password: Option<Password>,
 }
 
@@ -83,14 +84,12 @@ impl Store {
 
     /// Makes a user.
     pub fn add_user(&self, new: NewUser) -> Receipt<(), AdminError> {
-        // Hashed here: the password goes no further.
-        let nt_hash = new.password.as_ref().map(|password| NtHash::of_password(password.reveal()));
         self.writer.submit(move |batch| {
             let account = normal(new.account)?;
             if users::id_of(batch.tables(), &account.user.aor)?.is_some() {
                 return Err(AdminError::UserExists(account.user.aor));
             }
-            insert(batch, &account, nt_hash.as_ref())?;
+            insert(batch, &account, new.password.as_ref())?;
             Ok(())
         })
     }
@@ -131,13 +130,12 @@ impl Store {
         })
     }
 
-    /// Sets a password, of which only the NT hash is kept.
+    /// Sets a password, of which only the NT hash and, where there is a KDC, the Kerberos keys are kept.
     pub fn set_password(&self, aor: &Aor, password: &Password) -> Receipt<(), AdminError> {
-        let nt_hash = NtHash::of_password(password.reveal());
-        let aor = aor.clone();
+        let (aor, password) = (aor.clone(), password.clone());
         self.writer.submit(move |batch| {
             let id = existing(batch, &aor)?;
-            users::set_nt_hash(batch.tables(), id, &nt_hash)?;
+            set_password(batch, id, &aor, &password)?;
             batch.user_changed(id);
             Ok(())
         })
@@ -248,21 +246,30 @@ impl Store {
     }
 }
 
-fn existing(batch: &Batch<'_>, aor: &Aor) -> Result<i64, AdminError> {
+pub(crate) fn existing(batch: &Batch<'_>, aor: &Aor) -> Result<i64, AdminError> {
     users::id_of(batch.tables(), aor)?.ok_or_else(|| AdminError::UnknownUser(aor.clone()))
 }
 
 /// Makes a user that is not there yet; its row number.
-pub(crate) fn insert(batch: &mut Batch<'_>, account: &Account, nt_hash: Option<&NtHash>) -> Result<i64, AdminError> {
+pub(crate) fn insert(batch: &mut Batch<'_>, account: &Account, password: Option<&Password>) -> Result<i64, AdminError> {
     let id = users::insert(batch.tables(), &account.user)?;
-    if let Some(nt_hash) = nt_hash {
-        users::set_nt_hash(batch.tables(), id, nt_hash)?;
+    if let Some(password) = password {
+        set_password(batch, id, &account.user.aor, password)?;
     }
     set_logins(batch, id, account)?;
     batch.user_changed(id);
     // Lists of addresses without user are not kept, but one that was just removed may be.
     batch.forget_list(account.user.aor.clone());
     Ok(id)
+}
+
+/// Writes what is kept of a password.
+pub(crate) fn set_password(batch: &Batch<'_>, id: i64, aor: &Aor, password: &Password) -> rusqlite::Result<()> {
+    users::set_nt_hash(batch.tables(), id, &NtHash::of_password(password.reveal()))?;
+    match kerberos::realm(batch.tables())? {
+        Some(realm) => kerberos::replace(batch.tables(), id, &kerberos::keys_of(aor, &realm, password)),
+        None => Ok(()),
+    }
 }
 
 /// Writes a user that is there.

@@ -9,6 +9,7 @@
 //! - **Another process may change the file meanwhile** (the `admin` verb while a server runs). The writer thread notices
 //!   within a second, or at once on [`Store::refresh`].
 //! - **The NT hash goes in and never comes out**, neither in a record nor in print; the file is made with mode 0600.
+//!   Kerberos keys are kept only where there is a KDC, and come out for it alone.
 //!
 //! | to read | where |
 //! |---|---|
@@ -19,9 +20,8 @@
 //! | administration and import | `admin`, `seed` |
 //! | contact lists as CSV and vCard | `contact_files` |
 //! | NTLM answers checked against the stored hashes | [`OwnDirectoryVerifier`] |
+//! | Kerberos keys, and who a KDC finds | `kerberos` |
 //! | which user certificates count | `certificates` |
-//!
-//! Not here: tickets.
 
 mod admin;
 mod cache;
@@ -31,6 +31,7 @@ mod contacts;
 mod directory;
 mod edit;
 mod index;
+mod kerberos;
 mod policy;
 mod presence;
 mod receipt;

@@ -270,6 +270,23 @@ CREATE TABLE site_dial_plans (
     plan  TEXT NOT NULL REFERENCES dial_plans (key) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 ",
+    r"
+-- The realm whose KDC asks this store; no row: none does, and no keys are kept.
+CREATE TABLE kerberos_realm (
+    only   INTEGER PRIMARY KEY CHECK (only = 1) DEFAULT 1,
+    realm  TEXT NOT NULL
+) STRICT;
+
+-- Keys of passwords.
+CREATE TABLE kerberos_keys (
+    user     INTEGER NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    type     INTEGER NOT NULL,                  -- encryption type, RFC 3961
+    version  INTEGER NOT NULL,                  -- one more with each password
+    salt     TEXT    NOT NULL,
+    key      BLOB    NOT NULL,
+    PRIMARY KEY (user, type)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use crate::store::Store;
 use crate::users::{self, Account};
 use crate::writer::Batch;
 use crate::{ContactLimits, contacts};
-use mechanism::ntlm::NtHash;
 use serde::{Deserialize, Deserializer};
 use signin::directory::{ChangeError, DialPlan, Properties, User};
 use signin::name::{AccountName, Aor};
@@ -52,7 +51,7 @@ pub struct SeedUser {
     /// `DOMAIN\name` and UPNs; the first is the one the user is known by.
     #[serde(default)]
     pub logins: Vec<String>,
-    /// Password; only its NT hash is kept.
+    /// Password; only its NT hash and, where there is a KDC, its Kerberos keys are kept.
     #[serde(default, deserialize_with = "password")]
     pub password: Option<Password>,
     /// FQDN of the home pool.
@@ -205,17 +204,16 @@ fn import_user(batch: &mut Batch<'_>, seed: &SeedUser, imported: &mut Imported) 
         },
         logins: seed.logins.iter().map(|login| AccountName::parse(login)).collect(),
     })?;
-    let nt_hash = seed.password.as_ref().map(|password| NtHash::of_password(password.reveal()));
     let id = match users::id_of(batch.tables(), aor)? {
         None => {
             imported.added += 1;
-            admin::insert(batch, &account, nt_hash.as_ref())?
+            admin::insert(batch, &account, seed.password.as_ref())?
         }
         Some(id) => {
             imported.replaced += 1;
             admin::update(batch, id, &account)?;
-            if let Some(nt_hash) = &nt_hash {
-                users::set_nt_hash(batch.tables(), id, nt_hash)?;
+            if let Some(password) = &seed.password {
+                admin::set_password(batch, id, aor, password)?;
             }
             id
         }

@@ -168,7 +168,7 @@ pub(crate) fn update(conn: &Connection, id: i64, user: &User) -> rusqlite::Resul
     Ok(())
 }
 
-/// Replaces the password.
+/// Replaces the hash of the password.
 pub(crate) fn set_nt_hash(conn: &Connection, id: i64, nt_hash: &NtHash) -> rusqlite::Result<()> {
     let hex = nt_hash.to_hex();
     conn.prepare_cached("UPDATE users SET nt_hash = ?2 WHERE id = ?1")?.execute(params![id, hex.as_str()])?;

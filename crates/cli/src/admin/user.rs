@@ -70,7 +70,7 @@ pub(super) enum Verb {
         #[arg(value_parser = yes_or_no)]
         allowed: bool,
     },
-    /// Sets the password; only its NT hash is kept
+    /// Sets the password; only its NT hash and, where there is a KDC, its Kerberos keys are kept
     SetPassword {
         /// Sign-in address
         #[arg(value_parser = address)]

@@ -1,8 +1,10 @@
-//! Who there is in a realm: users and services, their keys, and what else users are called.
+//! Who there is in a realm: users and services, their keys, and what else users are called. [`Database`] holds them in
+//! memory; whoever has them elsewhere implements [`Principals`].
 
 use crate::kerberos::crypto::{EncryptionType, Key};
 use crate::kerberos::name::{NameType, Principal};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// One version of a principal's keys.
 #[derive(Debug, Clone)]
@@ -52,6 +54,17 @@ pub struct Entry {
     pub disabled: bool,
 }
 
+/// Who knows the users and services of a realm. Asked for every request, so that what changes there holds from then on.
+pub trait Principals: fmt::Debug + Send + Sync {
+    /// Whoever a name stands for, of the realm that is served.
+    fn find(&self, name: &Principal) -> Result<Option<Entry>, Unavailable>;
+}
+
+/// Nobody can tell who there is, at this time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unavailable(pub String);
+
 /// Who there is.
 #[derive(Debug, Default)]
 pub struct Database {
@@ -71,19 +84,21 @@ impl Database {
     pub fn add_alias(&mut self, alias: &str, principal: &Principal) {
         self.aliases.insert(alias.to_lowercase(), lower_case(&principal.components));
     }
+}
 
-    /// Whoever a name stands for. An enterprise name is an alias, else a user and the realm (`alice@CONTOSO.TEST`), else a
+impl Principals for Database {
+    /// An enterprise name is an alias, else a user and the realm (`alice@CONTOSO.TEST`), else a
     /// user alone: so does Active Directory.
-    pub(super) fn find(&self, name: &Principal) -> Option<&Entry> {
+    fn find(&self, name: &Principal) -> Result<Option<Entry>, Unavailable> {
         let (NameType::Enterprise, [text]) = (name.name_type, name.components.as_slice()) else {
-            return self.entries.get(&lower_case(&name.components));
+            return Ok(self.entries.get(&lower_case(&name.components)).cloned());
         };
         if let Some(known) = self.aliases.get(&text.to_lowercase()) {
-            return self.entries.get(known);
+            return Ok(self.entries.get(known).cloned());
         }
         let (user, realm) = text.rsplit_once('@').unwrap_or((text, &name.realm));
-        let entry = self.entries.get(&lower_case(&[user.to_owned()]))?;
-        realm.eq_ignore_ascii_case(&entry.principal.realm).then_some(entry)
+        let entry = self.entries.get(&lower_case(&[user.to_owned()]));
+        Ok(entry.filter(|entry| realm.eq_ignore_ascii_case(&entry.principal.realm)).cloned())
     }
 }
 

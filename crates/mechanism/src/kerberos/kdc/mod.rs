@@ -19,7 +19,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-pub use database::{Database, Entry, Keys};
+pub use database::{Database, Entry, Keys, Principals, Unavailable};
 
 use super::Now;
 use super::client::confounder;
@@ -51,18 +51,18 @@ const MAX_SEEN: usize = 100_000;
 #[derive(Debug)]
 pub struct Kdc {
     realm: String,
-    database: Database,
+    principals: Box<dyn Principals>,
     granting: Entry,
     answered: Mutex<Answered>,
 }
 
 impl Kdc {
     /// A KDC with these principals. Its own key is made now: tickets do not outlive it.
-    pub fn new(realm: &str, database: Database, random: &dyn Fn(&mut [u8])) -> Kdc {
+    pub fn new(realm: &str, principals: impl Principals + 'static, random: &dyn Fn(&mut [u8])) -> Kdc {
         let principal = Principal::ticket_granting(realm, realm).expect("a realm is a name");
         let granting = Entry { principal, keys: Keys::generate(random), disabled: false };
         let answered = Mutex::new(Answered::new(MAX_SEEN));
-        Kdc { realm: realm.to_owned(), database, granting, answered }
+        Kdc { realm: realm.to_owned(), principals: Box::new(principals), granting, answered }
     }
 
     /// Answers a request; `limit` is the most bytes the answer may have, for a datagram.
@@ -96,14 +96,14 @@ impl Kdc {
         .write()
     }
 
-    fn service(&self, name: Option<&Principal>) -> Result<&Entry, Refusal> {
+    fn service(&self, name: Option<&Principal>) -> Result<Entry, Refusal> {
         let name = name.ok_or(NO_SERVICE)?;
         if name.eq_ignoring_case(&self.granting.principal) {
-            return Ok(&self.granting);
+            return Ok(self.granting.clone());
         }
         // A ticket under a user's own key would let others guess the password.
-        let is_service = |entry: &&Entry| entry.principal.components.len() > 1;
-        match self.database.find(name).filter(is_service) {
+        let is_service = |entry: &Entry| entry.principal.components.len() > 1;
+        match self.principals.find(name)?.filter(is_service) {
             Some(entry) if entry.disabled => Err(SERVICE_REVOKED),
             found => found.ok_or(NO_SERVICE),
         }
@@ -118,34 +118,34 @@ impl Kdc {
             return Err(BAD_OPTION);
         }
         let asked = request.client.as_ref().ok_or(NO_CLIENT)?;
-        let client = self.database.find(asked).filter(|entry| entry.keys.salt.is_some()).ok_or(NO_CLIENT)?;
+        let client = self.principals.find(asked)?.filter(|entry| entry.keys.salt.is_some()).ok_or(NO_CLIENT)?;
         if client.disabled {
             return Err(REVOKED);
         }
         let service = self.service(request.service.as_ref())?;
         client.keys.first_of(&request.etypes).ok_or(NO_ETYPE)?;
         let Some(timestamp) = request.padata.iter().find(|one| one.kind == padata::ENC_TIMESTAMP) else {
-            return Err(preauth_required(methods(client, &request.etypes)));
+            return Err(preauth_required(methods(&client, &request.etypes)));
         };
         // The answer is under the key that proved itself.
-        let key = self.proven(client, &timestamp.value, now)?;
+        let key = self.proven(&client, &timestamp.value, now)?;
         // Names are given back as they were asked for, unless the client says that it can take another.
         let renamed = request.options & options::CANONICALIZE != 0 || asked.name_type == NameType::Enterprise;
         let name = if renamed { client.principal.clone() } else { asked.clone() };
         let part = ReplyPart {
-            key: new_session(service, &request.etypes, random)?,
+            key: new_session(&service, &request.etypes, random)?,
             nonce: request.nonce,
             flags: flags::INITIAL | flags::PRE_AUTHENT,
             authenticated: now.unix_seconds,
             starts: now.unix_seconds,
             ends: end(request.till, now.unix_seconds.saturating_add(LIFETIME), now)?,
-            service: asked_name(service, request),
+            service: asked_name(&service, request),
         };
         let info = EtypeInfo { etype: key.etype(), salt: client.keys.salt.clone(), parameters: None };
         let padata = vec![PaData { kind: padata::ETYPE_INFO2, value: EtypeInfo::write_all(&[info]) }];
         let cipher = key.encrypt(usage::AS_REP, &part.write(ENC_AS_REP_PART), &confounder(random));
         let encrypted = Encrypted { etype: key.etype(), kvno: Some(client.keys.kvno), cipher };
-        let ticket = ticket(service, &part, &name, random)?;
+        let ticket = ticket(&service, &part, &name, random)?;
         Ok(KdcReply { kind: AS_REP, padata, client: name, ticket, encrypted }.write())
     }
 
@@ -227,18 +227,18 @@ impl Kdc {
         if request.options & options::SPECIAL != 0 {
             return Err(BAD_OPTION);
         }
-        if self.database.find(&held.client).is_some_and(|entry| entry.disabled) {
+        if self.principals.find(&held.client)?.ok_or(NO_CLIENT)?.disabled {
             return Err(REVOKED);
         }
         let service = self.service(request.service.as_ref())?;
         let part = ReplyPart {
-            key: new_session(service, &request.etypes, random)?,
+            key: new_session(&service, &request.etypes, random)?,
             nonce: request.nonce,
             flags: held.flags & flags::PRE_AUTHENT,
             authenticated: held.authenticated,
             starts: now.unix_seconds,
             ends: end(request.till, held.ends, now)?,
-            service: asked_name(service, request),
+            service: asked_name(&service, request),
         };
         let (key, usage) = match &authenticator.subkey {
             Some(subkey) => (subkey, usage::TGS_REP_SUBKEY),
@@ -246,7 +246,7 @@ impl Kdc {
         };
         let cipher = key.encrypt(usage, &part.write(ENC_TGS_REP_PART), &confounder(random));
         let encrypted = Encrypted { etype: key.etype(), kvno: None, cipher };
-        let ticket = ticket(service, &part, &held.client, random)?;
+        let ticket = ticket(&service, &part, &held.client, random)?;
         Ok(KdcReply { kind: TGS_REP, padata: Vec::new(), client: held.client, ticket, encrypted }.write())
     }
 

@@ -1,5 +1,6 @@
 //! Why a request is refused: the codes of RFC 4120 §7.5.9, and words for whoever reads a log.
 
+use super::database::Unavailable;
 use crate::kerberos::der::Malformed;
 use crate::kerberos::message::Unreadable;
 
@@ -24,6 +25,7 @@ pub(super) const REVOKED: Refusal = refuse(18, "the account is disabled");
 pub(super) const SERVICE_REVOKED: Refusal = refuse(19, "the service is disabled");
 pub(super) const PREAUTH_FAILED: Refusal = refuse(24, "the password is not right");
 pub(super) const BUSY: Refusal = refuse(29, "too many requests at this time");
+pub(super) const UNAVAILABLE: Refusal = refuse(29, "nobody can tell at this time who there is");
 pub(super) const BAD_INTEGRITY: Refusal = refuse(31, "the authenticator cannot be opened");
 pub(super) const EXPIRED: Refusal = refuse(32, "the ticket has expired");
 pub(super) const NOT_YET: Refusal = refuse(33, "the ticket is not valid yet");
@@ -47,6 +49,12 @@ impl From<Unreadable> for Refusal {
             Unreadable::Malformed(_) => GENERIC,
             Unreadable::EncryptionType(..) => NO_ETYPE,
         }
+    }
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(_: Unavailable) -> Refusal {
+        UNAVAILABLE
     }
 }
 

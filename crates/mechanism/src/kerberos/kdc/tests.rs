@@ -3,9 +3,10 @@
 use super::*;
 use crate::kerberos::client::{AsExchange, TgsExchange};
 use crate::kerberos::exchange_tests::{
-    NOON, REALM, dice, granting, kdc, later, service_keys, shared, sip, ticket_at, user,
+    NOON, REALM, dice, granting, kdc, later, log_on_at, service_keys, shared, sip, ticket_at, user,
 };
 use crate::kerberos::message::TGS_REQ;
+use std::sync::Arc;
 
 /// A request of alice's, with another option or end.
 fn initial(client: Principal, service: Principal, options: u32, till: i64) -> Vec<u8> {
@@ -22,7 +23,7 @@ fn initial(client: Principal, service: Principal, options: u32, till: i64) -> Ve
         body: Vec::new(),
     };
     request.body = request.write_body();
-    let key = shared().database.find(&user("alice")).expect("alice").keys.keys[0].clone();
+    let key = shared().principals.find(&user("alice")).expect("it is in memory").expect("alice").keys.keys[0].clone();
     let timestamp = der::element(der::SEQUENCE, &[&crate::kerberos::message::time(0, NOON.unix_seconds)]);
     let cipher = key.encrypt(usage::AS_REQ_TIMESTAMP, &timestamp, &[7; 16]);
     let encrypted = Encrypted { etype: key.etype(), kvno: None, cipher };
@@ -110,7 +111,7 @@ fn what_is_remembered_has_a_limit() {
 fn who_is_meant() {
     let find = |text: &str| {
         let name = Principal::new(NameType::Enterprise, vec![text.to_owned()], REALM.to_owned()).expect("a name");
-        shared().database.find(&name).map(|entry| entry.principal.to_string())
+        shared().principals.find(&name).expect("it is in memory").map(|entry| entry.principal.to_string())
     };
     let alice = Some("alice@CONTOSO.TEST".to_owned());
     assert_eq!(find("ALICE@mail.contoso.test"), alice, "an alias");
@@ -162,4 +163,52 @@ fn what_cannot_be_read_is_answered() {
     for bytes in [&b""[..], b"\x6a\x00", b"\x60\x03\x30\x01\x00", &[0x6a; 3000]] {
         assert_eq!(code(&shared().answer(bytes, None, NOON, &dice())), Some(60));
     }
+}
+
+/// Users who come, go and change while the KDC runs.
+#[derive(Debug, Clone)]
+struct Changing(Arc<Mutex<Result<Database, Unavailable>>>);
+
+impl Changing {
+    fn to(&self, change: Result<Database, Unavailable>) {
+        *self.0.lock().expect("nobody panicked") = change;
+    }
+}
+
+impl Principals for Changing {
+    fn find(&self, name: &Principal) -> Result<Option<Entry>, Unavailable> {
+        self.0.lock().expect("nobody panicked").as_ref().map_err(Clone::clone)?.find(name)
+    }
+}
+
+#[test]
+fn users_are_as_they_are_when_a_request_comes() {
+    let holding = |password: &str, disabled| {
+        let mut database = Database::default();
+        database.add(Entry { keys: Keys::of_password(&user("alice"), password), principal: user("alice"), disabled });
+        database.add(Entry { principal: sip(), keys: service_keys(), disabled: false });
+        Ok(database)
+    };
+    let users = Changing(Arc::new(Mutex::new(holding("first", false))));
+    let kdc = Kdc::new(REALM, users.clone(), &dice());
+    let log_on =
+        |password: &str| log_on_at(&kdc, user("alice"), password, NOON, NOON).map_err(|error| error.to_string());
+    let granting = log_on("first").expect("the password");
+    let ask = |now| {
+        let (_, request) = TgsExchange::begin(&granting, sip(), &EncryptionType::KNOWN, now, &dice()).expect("begins");
+        code(&kdc.answer(&request, None, now, &dice()))
+    };
+    assert_eq!(ask(later(1)), None);
+
+    users.to(holding("second", false));
+    log_on("first").expect_err("it is no longer the password");
+    log_on("second").expect("the password");
+    assert_eq!(ask(later(2)), None, "tickets outlive a password");
+
+    users.to(holding("second", true));
+    assert_eq!(ask(later(3)), Some(18), "but not an account that is disabled");
+    users.to(Ok(Database::default()));
+    assert_eq!(ask(later(4)), Some(6), "or is gone");
+    users.to(Err(Unavailable("the disk is gone".to_owned())));
+    assert_eq!(ask(later(5)), Some(29));
 }
