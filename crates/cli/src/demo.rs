@@ -180,7 +180,7 @@ pub(crate) async fn run(typed: Demo) -> Result<ExitCode> {
     }
     if typed.json {
         let text = serde_json::to_string_pretty(&json!({ "schema": signin::report::SCHEMA, "sign_ins": documents }));
-        show::print(&(text.into_diagnostic()? + "\n"))?;
+        show::print(&(show::json(&text.into_diagnostic()?) + "\n"))?;
     } else {
         show::print(&format!("{}{}", show::table(&rows, style), fastest(&rows)))?;
     }

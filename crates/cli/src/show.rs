@@ -1,20 +1,55 @@
 //! What a person sees while a sign-in runs and when it is over: steps with their proof lines, the verdict, a table.
 
 use signin::directory::DialPlan;
+use signin::legible::{legible, steers};
 use signin::provision::settings::normalization::Normalizer;
 use signin::report::{Certainty, Event, SignInReport, Step, StepReport, StepResult, Verdict};
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::io::Write as _;
 
-/// Writes to standard output. A reader that has seen enough (`| head`) is no error.
+/// Writes to standard output. Of what could steer a terminal only our own colours and line ends pass; what peers have
+/// written is legible before it comes here, and this holds for whatever was forgotten. A reader that has seen enough
+/// (`| head`) is no error.
 pub(crate) fn print(text: &str) -> miette::Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(harmless(text).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(miette::miette!("standard output cannot be written: {error}"))
         }
         _ => Ok(()),
     }
+}
+
+/// The text with a mark in the place of whatever steers a terminal, but for colours, line ends and tabulators.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let is_ours = |c: char| matches!(c, '\n' | '\t');
+    if !text.contains(|c| steers(c) && !is_ours(c)) {
+        return Cow::Borrowed(text);
+    }
+    let colour = |rest: &str| {
+        let rest = rest.strip_prefix('[')?;
+        rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m').then_some(())
+    };
+    let shown = text.char_indices().map(|(at, c)| match c {
+        '\u{1b}' if colour(&text[at + 1..]).is_some() => c,
+        c if steers(c) && !is_ours(c) => '\u{fffd}',
+        c => c,
+    });
+    Cow::Owned(shown.collect())
+}
+
+/// JSON that does not steer a terminal either: the same document, with escapes for what serde leaves as it is.
+pub(crate) fn json(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
+        // What stands outside of strings are line ends; within them serde has escaped those.
+        if steers(c) && c != '\n' {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+        escaped
+    })
 }
 
 /// Colours and marks; without a terminal there are no colours.
@@ -117,7 +152,7 @@ pub(crate) fn summary(report: &SignInReport, style: Style) -> String {
 pub(crate) fn settings(settings: &serde_json::Value) -> String {
     let mut text = String::from("settings:\n");
     for (name, value) in settings.as_object().into_iter().flatten() {
-        let _ = writeln!(text, "  {name}: {value}");
+        let _ = writeln!(text, "  {name}: {}", json(&value.to_string()));
     }
     text
 }
@@ -130,22 +165,23 @@ pub(crate) fn provisioning(settings: &serde_json::Value) -> String {
         for (name, value) in properties.as_object().into_iter().flatten() {
             let value = value.as_str().unwrap_or_default();
             let long = value.chars().count() > 100;
-            let value: String = value.chars().take(100).map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let value: String = value.chars().take(100).map(|c| if steers(c) { ' ' } else { c }).collect();
             let _ = writeln!(text, "  {name:<36} {value}{}", if long { "…" } else { "" });
         }
     }
     match serde_json::from_value::<DialPlan>(settings["dial_plan"].clone()) {
         Err(_) => text.push_str("no dial plan: only global numbers can be called\n"),
         Ok(plan) => {
-            let _ = writeln!(text, "dial plan {}", plan.name);
+            let _ = writeln!(text, "dial plan {}", legible(plan.name.clone()));
             for rule in &plan.rules {
                 let kind = if rule.internal_extension { "  (extension)" } else { "" };
-                let _ = writeln!(text, "  {:<36} {}{kind}", rule.pattern, rule.translation);
+                let (pattern, translation) = (legible(rule.pattern.clone()), legible(rule.translation.clone()));
+                let _ = writeln!(text, "  {pattern:<36} {translation}{kind}");
             }
         }
     }
     for problem in settings["known"]["problems"].as_array().into_iter().flatten() {
-        let _ = writeln!(text, "! {}", problem.as_str().unwrap_or_default());
+        let _ = writeln!(text, "! {}", legible(problem.as_str().unwrap_or_default().to_owned()));
     }
     text
 }
@@ -206,4 +242,28 @@ pub(crate) fn table(rows: &[(String, SignInReport)], style: Style) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_our_colours_steers_the_terminal() {
+        let style = Style { colour: true };
+        let ours = format!("{}\n\t{}\n", style.bold("Zoë"), style.mark(StepResult::Fail));
+        assert_eq!(harmless(&ours), ours);
+        let hostile = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[1;31 m\r\u{9b}31m\u{202e}";
+        assert_eq!(harmless(hostile), "\u{fffd}]0;owned\u{fffd}\u{fffd}[2J\u{fffd}[1;31 m\u{fffd}\u{fffd}31m\u{fffd}");
+    }
+
+    #[test]
+    fn json_is_the_same_document() {
+        let document = serde_json::json!({ "a\u{9b}": ["\u{1b}[2J\r\n", "\u{202e}Zoë\u{7f}"] });
+        for text in [document.to_string(), format!("{document:#}")] {
+            let shown = json(&text);
+            assert!(!shown.chars().any(|c| steers(c) && c != '\n'), "{shown}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).expect("JSON"), document);
+        }
+    }
 }

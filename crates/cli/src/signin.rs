@@ -60,8 +60,8 @@ fn tell(typed: &Signin, aor: &Aor, outcome: &attempt::Outcome, style: Style) -> 
         ladder::save(&record.clone().without_randomness(), file)?;
     }
     let text = match (typed.json, typed.stay) {
-        (true, true) => serde_json::to_string(report).into_diagnostic()? + "\n",
-        (true, false) => serde_json::to_string_pretty(report).into_diagnostic()? + "\n",
+        (true, true) => show::json(&serde_json::to_string(report).into_diagnostic()?) + "\n",
+        (true, false) => show::json(&serde_json::to_string_pretty(report).into_diagnostic()?) + "\n",
         (false, _) => conclusion(typed, report, record, style) + &show::next_time(prepared.as_ref()),
     };
     show::print(&text)

@@ -10,6 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use signin::authenticate::client::Choice;
 use signin::authenticate::message::Scheme;
 use signin::client::SignIn;
+use signin::report::Certainty;
 use signin::tickets::{self, Kdc, Source, Tickets};
 use sip::{Draft, Message};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -400,6 +401,37 @@ async fn servers_in_trouble() {
     expect(&outcome, "pool-408", 3, "answered 408 Request Timeout");
     let outcome = bench.meet_sip(|m| answer(m, 699, "Whatever").finish()).await;
     expect(&outcome, "user-forbidden", 3, "answered 699 Whatever");
+}
+
+/// What an answer says may steer whoever reads it; the draft would not let it be written.
+fn steering(m: &Message<'_>, code: u16, said: &str) -> Vec<u8> {
+    let bytes = answer(m, code, "Reason").finish();
+    let text = String::from_utf8(bytes).expect("text").replace("Reason", "For\u{1b}[2Jbidden\u{202e}");
+    let (head, _) = text.rsplit_once("\r\n").expect("an empty line");
+    format!("{head}{said}\r\n\r\n").into_bytes()
+}
+
+#[tokio::test]
+async fn servers_whose_words_would_steer_a_terminal() {
+    let bench = Bench::new().await;
+    let diagnostics = bench
+        .meet_sip(|m| steering(m, 403, "ms-diagnostics: 4003;reason=\"x\u{1b}]0;owned\u{7}\u{9b}31m\u{2066}y\"\r\n"))
+        .await;
+    let warning = bench.meet_sip(|m| steering(m, 403, "Warning: 399 x \"\u{1b}[31mred\u{7f}\"\r\n")).await;
+    let offer = bench.meet_sip(|m| steering(m, 401, "WWW-Authenticate: \u{1b}[2J\u{202e} realm=\"\u{7}\"\r\n")).await;
+    expect(&diagnostics, "user-no-remote-access", 3, "]0;owned");
+    let certainty = diagnostics.report.verdict.as_ref().map(|verdict| verdict.certainty);
+    assert_eq!(certainty, Some(Certainty::Consistent), "nobody signed that");
+    expect(&warning, "user-forbidden", 3, "red");
+    let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    for outcome in [&diagnostics, &warning, &offer] {
+        let verdict = outcome.report.verdict.as_ref().expect("nobody is signed in");
+        let proofs = outcome.report.steps.iter().flat_map(|step| &step.evidence);
+        for shown in proofs.chain([&verdict.id, &verdict.sentence, &verdict.fix]) {
+            assert!(!shown.contains(steers), "{shown:?}");
+        }
+        assert!(!outcome.ladder().contains(|c| steers(c) && c != '\n'), "{:?}", outcome.ladder());
+    }
 }
 
 #[tokio::test]

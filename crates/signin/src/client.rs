@@ -207,6 +207,7 @@ impl SignIn {
     }
 
     fn fail(&self, io: &dyn Io, step: Step, verdict: Verdict, refused: bool) -> Unsuccessful {
+        let verdict = verdict.legible();
         io.tell(Event::Ended(step, StepResult::Fail));
         io.tell(Event::Failed(verdict.clone()));
         Unsuccessful { verdict, refused }
@@ -233,7 +234,7 @@ impl SignIn {
                 match Message::parse(&ended.answer) {
                     Ok(answer) if answer.status() == Some(200) => return Ok(register::accepted(&answer, registration)),
                     Ok(answer) => (
-                        RegisterFailure::refused(server, &answer).verdict(),
+                        RegisterFailure::refused(server, &answer, link.is_secured()).verdict(),
                         !matches!(answer.status(), Some(301 | 408 | 500..=599)),
                     ),
                     Err(error) => (unreadable(error.to_string()), false),
@@ -243,7 +244,7 @@ impl SignIn {
             Err(Failed::Everywhere(_, verdict)) => (verdict, true),
         };
         let refused = everywhere && !PASSING.contains(&verdict.id.as_str());
-        Err(Unsuccessful { verdict, refused })
+        Err(Unsuccessful { verdict: verdict.legible(), refused })
     }
 
     /// Steps 2 to 4: from the first server to the one that registers us.
@@ -421,7 +422,7 @@ impl SignIn {
                 Err(failure) => Err(Failed::Everywhere(Step::Redirection, failure.verdict())),
             },
             code => {
-                let mut verdict = RegisterFailure::refused(server, &message).verdict();
+                let mut verdict = RegisterFailure::refused(server, &message, link.is_secured()).verdict();
                 if verdict.id == "user-wrong-identity" && mechanism == Scheme::TlsDsk.as_str() {
                     verdict = self.disown(verdict);
                 }
@@ -490,7 +491,7 @@ impl SignIn {
         let obtained = self.obtain_certificate(io, &web, challenge, registration).await;
         web.close(io).await;
         Some(match obtained {
-            Err(failure) => Err(failure.verdict()),
+            Err(failure) => Err(failure.verdict().legible()),
             Ok(certificate) => match keyring.save(&self.aor, &certificate) {
                 Ok(()) => Ok(certificate.ends),
                 Err(why) => Err(Verdict {

@@ -35,8 +35,14 @@ pub trait Io: Send + Sync {
     /// Fills `bytes` with randomness fit for keys.
     fn fill_random(&self, bytes: &mut [u8]);
 
-    /// Takes note of something worth showing: progress, proof lines, verdicts.
-    fn tell(&self, event: crate::report::Event);
+    /// Takes note of something worth showing: progress, proof lines, verdicts. Called by [`Io::tell`] alone.
+    fn note(&self, event: crate::report::Event);
+
+    /// Tells something worth showing. What peers have written into it is made fit to be shown here, so that whoever takes
+    /// note of it can print it.
+    fn tell(&self, event: crate::report::Event) {
+        self.note(event.legible());
+    }
 }
 
 /// A connection that was opened and not yet closed.

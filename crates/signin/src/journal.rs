@@ -1,6 +1,7 @@
 //! What a server tells of itself, for its log, its metrics or a record. Peers never see any of it.
 
 use crate::io::ConnId;
+use crate::legible::steers;
 use crate::name::Aor;
 use crate::register::endpoint::InstanceId;
 use crate::register::message::RegisterAction;
@@ -105,9 +106,8 @@ struct Harmless<'a>(&'a str);
 
 impl fmt::Display for Harmless<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         for c in self.0.chars().take(LONGEST) {
-            if c.is_control() || turns(c) { write!(f, "{}", c.escape_unicode())? } else { write!(f, "{c}")? }
+            if steers(c) { write!(f, "{}", c.escape_unicode())? } else { write!(f, "{c}")? }
         }
         if self.0.chars().nth(LONGEST).is_some() { f.write_str("…") } else { Ok(()) }
     }

@@ -20,6 +20,7 @@ pub mod discover;
 pub mod http;
 pub mod io;
 pub mod journal;
+pub mod legible;
 pub mod link;
 pub mod log_on;
 pub mod name;

@@ -1,5 +1,6 @@
 //! A server's plain answer, before it is signed and sent: rooms return it, [`crate::server`] turns it into bytes.
 
+use crate::authenticate::cause::Cause;
 use std::fmt::Write;
 
 /// `ms-diagnostics`: which error, for programs (the id) and people (the reason). `[MS-OCER]` §2.2.1.
@@ -29,6 +30,7 @@ impl Diagnostics {
     /// Names the cause.
     #[must_use]
     pub fn caused_by(self, cause: &'static str) -> Diagnostics {
+        debug_assert!(Cause::named(cause).is_some(), "clients take {cause} for words");
         Diagnostics { cause: Some(cause), ..self }
     }
 
@@ -53,7 +55,7 @@ pub struct Told {
     pub id: Option<u32>,
     /// Reason in words.
     pub reason: Option<String>,
-    /// Id of the failure catalogue; only servers like ours tell it.
+    /// What is said to be the cause; only servers like ours tell it. It is an id if [`Cause::named`] knows it.
     pub cause: Option<String>,
 }
 
@@ -67,6 +69,18 @@ impl Told {
         let params = sip::Params::after(params);
         let text = |name: &str| params.as_ref().and_then(|p| p.get(name)).map(str::to_owned);
         Told { id: id.trim().parse().ok(), reason: text("reason"), cause: text("cause") }
+    }
+}
+
+impl Told {
+    /// The reason, with what is said to be the cause when that is no id that we know.
+    pub fn words(&self) -> Option<String> {
+        let cause = self.cause.as_deref().filter(|cause| Cause::named(cause).is_none());
+        match (&self.reason, cause) {
+            (Some(reason), Some(cause)) => Some(format!("{reason} (cause: {cause})")),
+            (None, Some(cause)) => Some(format!("cause: {cause}")),
+            (reason, None) => reason.clone(),
+        }
     }
 }
 

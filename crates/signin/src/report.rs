@@ -1,5 +1,6 @@
 //! What a sign-in tells while it runs and when it ends: steps, proof lines, verdict. The `--json` shape is versioned.
 
+use crate::legible::legible;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -81,6 +82,28 @@ pub enum Event {
     Failed(Verdict),
 }
 
+impl Event {
+    /// The same in words that can be shown, whatever peers have written into them.
+    #[must_use]
+    pub fn legible(self) -> Event {
+        match self {
+            Event::Evidence(step, line) => Event::Evidence(step, legible(line)),
+            Event::Remark(step, line) => Event::Remark(step, legible(line)),
+            Event::Registered(Registers { server, mechanism, requests, status }) => Event::Registered(Registers {
+                server: legible(server),
+                mechanism: legible(mechanism),
+                requests,
+                status,
+            }),
+            Event::Redirected { from, to } => {
+                Event::Redirected { from: legible(from), to: to.into_iter().map(legible).collect() }
+            }
+            Event::Failed(verdict) => Event::Failed(verdict.legible()),
+            Event::Began(_) | Event::Ended(..) => self,
+        }
+    }
+}
+
 /// The REGISTERs one server needed, until its final answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registers {
@@ -105,6 +128,14 @@ pub struct Verdict {
     pub sentence: String,
     /// What to do next.
     pub fix: String,
+}
+
+impl Verdict {
+    /// The same in words that can be shown, whatever peers have written into them.
+    #[must_use]
+    pub fn legible(self) -> Verdict {
+        Verdict { id: self.id, certainty: self.certainty, sentence: legible(self.sentence), fix: legible(self.fix) }
+    }
 }
 
 /// How sure a verdict is.

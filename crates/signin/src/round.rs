@@ -10,6 +10,7 @@
 //! password, and accounts lock.
 
 use crate::authenticate::association::{Association, MessageKeys};
+use crate::authenticate::cause::Cause;
 use crate::authenticate::certificate::client::{self as certificate, Applicant};
 use crate::authenticate::client::{AuthFailure, Means, Way, challenges, first_leg, last_leg, ways};
 use crate::authenticate::keyring::{KEY_BITS, UserCertificate};
@@ -400,7 +401,8 @@ impl<'r> Round<'r> {
     fn refusal(&self, bytes: &[u8], scheme: Scheme, account: Option<AccountName>) -> AuthFailure {
         let told = Message::parse(bytes).map(|m| crate::reply::Told::by(&m)).unwrap_or_default();
         let server = self.server.to_owned();
-        AuthFailure::Refused { server, scheme, account, id: told.id, reason: told.reason, cause: told.cause }
+        let cause = told.cause.as_deref().and_then(Cause::named);
+        AuthFailure::Refused { server, scheme, account, id: told.id, reason: told.words(), cause }
     }
 
     fn no_answer(&self, error: &LinkError) -> Stopped {

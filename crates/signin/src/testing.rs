@@ -283,7 +283,7 @@ impl Io for World {
         }
     }
 
-    fn tell(&self, event: Event) {
+    fn note(&self, event: Event) {
         self.state().events.push(event);
     }
 }

@@ -125,9 +125,9 @@ impl<I: Io> Io for Recorder<I> {
         self.write(What::Random { bytes: bytes.to_vec() });
     }
 
-    fn tell(&self, event: Event) {
+    fn note(&self, event: Event) {
         self.write(What::Told(event.clone()));
-        self.world.tell(event);
+        self.world.note(event);
     }
 }
 

@@ -213,7 +213,7 @@ impl Io for Replay {
     }
 
     /// Words need not be the same, as they may contain times; but it must be the same kind of event.
-    fn tell(&self, event: Event) {
+    fn note(&self, event: Event) {
         let same =
             |what: &What| matches!(what, What::Told(told) if discriminant(told) == discriminant(&event)).then_some(());
         self.play(same, || format!("says {event:?}"));

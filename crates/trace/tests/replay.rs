@@ -78,7 +78,7 @@ impl Io for World {
         });
     }
 
-    fn tell(&self, _: Event) {}
+    fn note(&self, _: Event) {}
 }
 
 struct Due<'a> {

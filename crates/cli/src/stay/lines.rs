@@ -39,6 +39,10 @@ impl Lines {
     fn put(&self, text: &str) {
         let _ = show::print(&format!("{text}\n"));
     }
+
+    fn put_json(&self, value: &serde_json::Value) {
+        self.put(&show::json(&value.to_string()));
+    }
 }
 
 /// Time of day, UTC.
@@ -52,7 +56,7 @@ impl View for Lines {
         if self.json {
             if let Some(mut value) = words::json(picture, happening) {
                 value["at"] = now().into();
-                self.put(&value.to_string());
+                self.put_json(&value);
             }
         } else if let Some(line) = words::line(picture, happening) {
             self.print(&line);
@@ -70,7 +74,7 @@ impl View for Lines {
             for presence in all {
                 let news = Happening::News(signin::provision::picture::News::Presence(presence));
                 if let Some(value) = words::json(picture, &news) {
-                    self.put(&value.to_string());
+                    self.put_json(&value);
                 }
             }
             return;
@@ -90,7 +94,7 @@ impl View for Lines {
 
     fn tell(&mut self, line: Line) {
         if self.json {
-            self.put(&serde_json::json!({ "event": "told", "text": line.text }).to_string());
+            self.put_json(&serde_json::json!({ "event": "told", "text": line.text }));
         } else {
             self.print(&line);
         }
@@ -98,7 +102,7 @@ impl View for Lines {
 
     fn end(&mut self, end: &End) {
         match self.json {
-            true => self.put(&words::json_end(end).to_string()),
+            true => self.put_json(&words::json_end(end)),
             false => self.print(&words::end(end)),
         }
     }

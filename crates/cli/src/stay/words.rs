@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use signin::converse::client::Event;
+use signin::legible::steers;
 use signin::provision::contacts::{Contact, DEFAULT_GROUP};
 use signin::provision::picture::{ContactPresence, News, Picture};
 use signin::provision::presence::aggregation::describe;
@@ -27,7 +28,7 @@ pub(crate) struct Line {
 
 /// Text of somebody else without what could steer a terminal.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
 }
 
 /// A line for what happened; some things need none.

@@ -318,7 +318,7 @@ impl Io for Sockets {
         signin::service::Surroundings::fill_random(&self.clock, bytes);
     }
 
-    fn tell(&self, event: Event) {
+    fn note(&self, event: Event) {
         (self.events)(event);
     }
 }

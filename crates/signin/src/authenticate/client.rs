@@ -1,6 +1,7 @@
 //! The client's half: choice of scheme, handshake, and what came of it. `[MS-SIPAE]` §3.2.
 
 use super::association::{Association, MessageKeys};
+use super::cause::Cause;
 use super::message::{Challenge, Credentials, Scheme, Version};
 use crate::log_on::LogOn;
 use crate::name::AccountName;
@@ -81,8 +82,8 @@ pub enum AuthFailure {
         id: Option<u32>,
         /// Its reason.
         reason: Option<String>,
-        /// Id of the failure catalogue, when the server told it.
-        cause: Option<String>,
+        /// What it named as the cause, if that is one.
+        cause: Option<Cause>,
     },
     /// There is no Kerberos ticket for the server.
     #[error("no Kerberos ticket for {target}: {failure}")]
@@ -139,7 +140,8 @@ impl AuthFailure {
             AuthFailure::Certificate { verdict, .. } => {
                 return Verdict { sentence: self.to_string(), ..(**verdict).clone() };
             }
-            AuthFailure::Refused { cause: Some(cause), .. } => return self.told(cause),
+            // Who refuses credentials cannot sign that: what is said of the cause fits, and nothing proves it.
+            AuthFailure::Refused { cause: Some(cause), .. } => (cause.id, Certainty::Consistent, cause.fix),
             AuthFailure::Refused { account: None, scheme, id, .. } if *id != Some(1013) => (
                 match scheme {
                     Scheme::Kerberos => "krb-ap-modified",
@@ -184,7 +186,7 @@ impl AuthFailure {
             ),
             AuthFailure::Refused { id: Some(1013), .. } => (
                 "auth-clock-skew",
-                Certainty::Certain,
+                Certainty::Consistent,
                 "set the clock of this machine (or of the server): they differ by more than the server allows",
             ),
             AuthFailure::Refused { .. } => (
@@ -199,21 +201,6 @@ impl AuthFailure {
             ),
         };
         Verdict { id: id.to_owned(), certainty, sentence: self.to_string(), fix: fix.to_owned() }
-    }
-
-    /// The server said itself which finding of the catalogue it is.
-    fn told(&self, cause: &str) -> Verdict {
-        let fix = match cause {
-            "auth-clock-skew" => "set the clock of this machine (or of the server)",
-            "krb-replayed" => "try again; if it happens again, see who else uses this ticket",
-            "dsk-cert-expired" | "dsk-cert-unknown" | "dsk-cert-foreign" | "dsk-cert-unusable" => {
-                "sign in with the password: that obtains a new certificate"
-            }
-            "dsk-cert-revoked" => "ask the administrator why it was revoked; then sign in with the password",
-            _ => "look at the server's log, which has the whole cause",
-        };
-        let (id, fix) = (cause.to_owned(), fix.to_owned());
-        Verdict { id, certainty: Certainty::Certain, sentence: self.to_string(), fix }
     }
 }
 
@@ -408,6 +395,29 @@ mod tests {
         assert_eq!(failure(&offered[..2], &Choice::Only(Scheme::Ntlm), &all), "auth-no-common-scheme");
         assert_eq!(failure(&offered[..2], &Choice::Auto, &means), "auth-no-common-scheme");
         assert_eq!(failure(&[], &Choice::Auto, &all), "auth-no-scheme");
+    }
+
+    #[test]
+    fn a_cause_that_a_server_names_is_an_id_only_if_it_is_one() {
+        let refused = |diagnostics: &str| {
+            let text = format!("SIP/2.0 401 Unauthorized\r\nms-diagnostics: {diagnostics}\r\n\r\n");
+            let told = crate::reply::Told::by(&Message::parse(text.as_bytes()).expect("parses"));
+            let cause = told.cause.as_deref().and_then(Cause::named);
+            let (id, reason) = (told.id, told.words());
+            AuthFailure::Refused { server: "fe".to_owned(), scheme: Scheme::TlsDsk, account: None, id, reason, cause }
+                .verdict()
+        };
+        let named = refused("1000;reason=\"Final handshake failed\";cause=\"dsk-cert-revoked\"");
+        assert_eq!((named.id.as_str(), named.certainty), ("dsk-cert-revoked", Certainty::Consistent));
+        assert!(named.fix.contains("why it was revoked") && !named.sentence.contains("cause"), "{named:?}");
+        for forged in ["tls-untrusted-root", "x", "DSK-CERT-REVOKED", ""] {
+            let verdict = refused(&format!("1000;reason=\"Final handshake failed\";cause=\"{forged}\""));
+            assert_eq!((verdict.id.as_str(), verdict.certainty), ("dsk-cert-unknown", Certainty::Consistent));
+            assert!(verdict.sentence.ends_with(&format!("Final handshake failed (cause: {forged})")), "{verdict:?}");
+        }
+        assert_eq!(refused("1000;cause=\"x\"").sentence, "fe refused what TLS-DSK showed: cause: x");
+        let skewed = refused("1013;reason=\"Significant time skew\"");
+        assert_eq!((skewed.id.as_str(), skewed.certainty), ("auth-clock-skew", Certainty::Consistent));
     }
 
     #[test]

@@ -22,6 +22,7 @@
 //! handshake whose last leg is not signed.
 
 pub mod association;
+pub mod cause;
 pub mod certificate;
 pub mod claim;
 pub mod client;

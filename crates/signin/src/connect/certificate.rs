@@ -3,6 +3,7 @@
 //! Only facts; whether they are good is [`super::judgement`]'s business. Text from certificates is printed to people, so
 //! control characters are replaced here.
 
+use crate::legible::legible;
 use std::net::IpAddr;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -255,5 +256,5 @@ fn signature_name(oid: &str) -> (String, bool) {
 
 /// Text from a peer, fit for a terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    legible(text.to_owned())
 }

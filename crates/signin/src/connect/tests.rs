@@ -398,7 +398,7 @@ impl Io for Script {
         bytes.fill(7);
     }
 
-    fn tell(&self, event: Event) {
+    fn note(&self, event: Event) {
         self.told.lock().unwrap().push(event);
     }
 }

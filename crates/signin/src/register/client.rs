@@ -140,6 +140,8 @@ pub enum RegisterFailure {
     Refused {
         /// Who.
         server: String,
+        /// It was signed, and the signature right.
+        signed: bool,
         /// Status code.
         code: u16,
         /// Reason phrase.
@@ -200,21 +202,24 @@ pub enum RegisterFailure {
 }
 
 impl RegisterFailure {
-    /// Reads a final answer that is an error.
-    pub fn refused(server: &str, response: &Message<'_>) -> RegisterFailure {
+    /// Reads a final answer that is an error. `signed`: its signature was right.
+    pub fn refused(server: &str, response: &Message<'_>, signed: bool) -> RegisterFailure {
         let (id, why) = diagnostics(response);
         let (code, reason) = match response.start() {
             sip::StartLine::Response { code, reason } => (code, reason.to_owned()),
             sip::StartLine::Request { .. } => (0, String::new()),
         };
         let why = why.or_else(|| response.header(Name::Warning).map(str::to_owned));
-        RegisterFailure::Refused { server: server.to_owned(), code, reason, id, why }
+        RegisterFailure::Refused { server: server.to_owned(), signed, code, reason, id, why }
     }
 
     /// What it means and what to do.
     pub fn verdict(&self) -> Verdict {
         let (id, certainty, fix) = match self {
-            RegisterFailure::Refused { code, id, .. } => meaning(*code, *id),
+            RegisterFailure::Refused { code, id, signed, .. } => match (meaning(*code, *id), signed) {
+                ((id, _, fix), false) => (id, Certainty::Consistent, fix),
+                (meaning, true) => meaning,
+            },
             RegisterFailure::NoTarget { .. } => (
                 "redir-no-contact",
                 Certainty::Certain,
@@ -357,9 +362,11 @@ mod tests {
             ("600 Busy", "X: y", "user-forbidden"),
         ] {
             let text = format!("SIP/2.0 {line}\r\n{extra}\r\n\r\n");
-            let failure = RegisterFailure::refused("fe", &Message::parse(text.as_bytes()).expect("parses"));
+            let failure = RegisterFailure::refused("fe", &Message::parse(text.as_bytes()).expect("parses"), true);
             let verdict = failure.verdict();
             assert_eq!(verdict.id, id);
+            let unsigned = RegisterFailure::refused("fe", &Message::parse(text.as_bytes()).expect("parses"), false);
+            assert_eq!(unsigned.verdict(), Verdict { certainty: Certainty::Consistent, ..verdict.clone() });
             assert!(!verdict.fix.is_empty() && verdict.sentence.contains("fe answered"));
         }
     }

@@ -177,7 +177,7 @@ impl Io for Net {
         bytes.fill(7);
     }
 
-    fn tell(&self, event: Event) {
+    fn note(&self, event: Event) {
         self.state().told.push(format!("{event:?}"));
     }
 }

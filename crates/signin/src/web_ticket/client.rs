@@ -11,6 +11,7 @@ use super::message::{
 };
 use super::proof_key::ProofKey;
 use super::signed;
+use crate::authenticate::cause::Cause;
 use crate::authenticate::keyring::UserCertificate;
 use crate::http::ntlm::NtlmError;
 use crate::http::{Failure, Request, Web};
@@ -195,11 +196,10 @@ impl TicketError {
         if let TicketError::Web(Failure::Connect(failure)) = self {
             return of_connection(failure.verdict());
         }
-        let told = |diagnostics: &Option<Diagnostics>| diagnostics.as_ref().and_then(|told| told.cause.clone());
-        if let TicketError::Refused { diagnostics, .. } = self
-            && let Some(id) = told(diagnostics)
+        if let TicketError::Refused { diagnostics: Some(told), .. } = self
+            && let Some(cause) = told.cause.as_deref().and_then(Cause::named)
         {
-            let fix = "sign in with the password: that obtains a new certificate".to_owned();
+            let (id, fix) = (cause.id.to_owned(), cause.fix.to_owned());
             return Verdict { id, certainty: Certainty::Certain, sentence: self.to_string(), fix };
         }
         let (id, certainty, fix) = self.blame();

@@ -507,7 +507,7 @@ impl Io for World {
         }
     }
 
-    fn tell(&self, _event: Event) {}
+    fn note(&self, _event: Event) {}
 }
 
 impl Surroundings for World {

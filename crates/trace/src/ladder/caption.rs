@@ -2,6 +2,7 @@
 
 use signin::authenticate::message::{AuthenticationInfo, Challenge, Credentials, Scheme};
 use signin::io::{ConnectError, DnsAnswer, HttpRequest, HttpResponse, Outcome, RecordKind, Srv, Target};
+use signin::legible::steers;
 use sip::framing::FramingError;
 use sip::{Message, Name, NameAddr, StartLine};
 
@@ -22,7 +23,7 @@ fn bad(text: String) -> Caption {
 
 /// Text of peers, fit for a terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
 }
 
 /// `A sip.contoso.test → 127.0.0.11`.

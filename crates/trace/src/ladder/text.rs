@@ -15,6 +15,7 @@
 
 use super::{Arrow, Ladder, Row, Way};
 use crate::record::Record;
+use signin::legible::steers;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -177,7 +178,7 @@ impl Line {
     /// Writes over what is there; what does not fit is lost. Text of peers cannot steer the terminal.
     fn put(&mut self, at: usize, text: &str) {
         for (place, char) in self.0.iter_mut().skip(at).zip(text.chars()) {
-            *place = if char.is_control() { ' ' } else { char };
+            *place = if steers(char) { ' ' } else { char };
         }
     }
 
