@@ -96,6 +96,9 @@ pub(crate) struct Signin {
     /// Kerberos realm of the user [default: that of the tickets, the logon name, krb5.conf or the address]
     #[arg(long, value_name = "REALM")]
     pub(crate) realm: Option<String>,
+    /// For what Kerberos may use RC4, whose keys are as old as its NT hashes
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = KerberosRc4::Services)]
+    pub(crate) kerberos_rc4: KerberosRc4,
     /// Folder in which certificates of users are kept, one file each, readable by you alone
     /// [default: signpost/certificates in the folder for programs' state]
     #[arg(long, value_name = "DIR")]
@@ -196,6 +199,18 @@ pub(crate) enum Auth {
     Ntlm,
     /// TLS-DSK, with the user's certificate; one is asked for when there is none
     TlsDsk,
+}
+
+/// What Kerberos may use RC4 for, as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KerberosRc4 {
+    /// Nothing
+    Never,
+    /// Tickets of services that have no other key
+    Services,
+    /// That, and the proof of the password: for accounts that have no AES keys. Whoever stands between this machine and
+    /// the KDC can then have a proof to guess the password by
+    Passwords,
 }
 
 /// Views, as typed.

@@ -1,6 +1,6 @@
 //! From what was typed to what it means. Whatever is wrong with it is said here, with what to write instead.
 
-use crate::arguments::{Auth, Signin, View, name_server};
+use crate::arguments::{Auth, KerberosRc4, Signin, View, name_server};
 use crate::attempt::{Attempt, user_agent};
 use crate::cache;
 use crate::keyring::Files;
@@ -145,6 +145,11 @@ fn password(typed: &Signin, account: &AccountName) -> Result<Password> {
 fn ticket_source(typed: &Signin, ready: Option<&Ready>) -> Result<Source> {
     let machine = Krb5Conf::of_this_machine();
     let mut source = Source { realm: typed.realm.clone(), ..Source::default() };
+    match typed.kerberos_rc4 {
+        KerberosRc4::Never => source.types.clone_from(&source.password_types),
+        KerberosRc4::Services => {}
+        KerberosRc4::Passwords => source.password_types.clone_from(&source.types),
+    }
     if let Some(ready) = ready {
         source.realm.get_or_insert_with(|| ready.realm.clone());
     }
@@ -284,6 +289,24 @@ mod tests {
         assert_eq!(proxied.address, "proxy:8080");
         assert!(!format!("{proxied:?}").contains("secret"));
         assert!(proxy("socks://x").is_err());
+    }
+
+    #[test]
+    fn rc4_is_used_as_far_as_it_is_allowed() {
+        use crate::arguments::{Arguments, Verb};
+        use clap::Parser;
+        for (typed, services, passwords) in [
+            (&[][..], 3, 2),
+            (&["--kerberos-rc4", "never"], 2, 2),
+            (&["--kerberos-rc4", "services"], 3, 2),
+            (&["--kerberos-rc4", "passwords"], 3, 3),
+        ] {
+            let arguments = ["signpost", "signin", "alice@contoso.test"].iter().chain(typed);
+            let Verb::Signin(typed) = Arguments::parse_from(arguments).verb else { panic!("it is signin") };
+            let source = ticket_source(&typed, None).expect("a source");
+            let found = (source.types.len(), source.password_types.len());
+            assert_eq!(found, (services, passwords), "AES of both lengths, and RC4: {:?}", typed.kerberos_rc4);
+        }
     }
 
     #[test]

@@ -96,9 +96,12 @@ pub struct Source {
     pub kdcs: Vec<Kdc>,
     /// Tickets the user has already: single sign-on.
     pub cache: Option<TicketCache>,
-    /// Encryption types that are offered to KDCs, best first. RC4-HMAC is the last by default: many services of Active
-    /// Directory have no other key. Without it, whoever can alter what the KDC says cannot bring it about.
+    /// Encryption types that are offered to KDCs for services, best first. RC4-HMAC is the last by default: many services
+    /// of Active Directory have no other key.
     pub types: Vec<EncryptionType>,
+    /// The same where the password proves itself: AES only by default. A KDC's first answer is proven by nothing, and
+    /// whoever forges it chooses among these; with RC4-HMAC it would get a timestamp under the NT hash, to guess at.
+    pub password_types: Vec<EncryptionType>,
     /// How long it may take.
     pub limits: Limits,
 }
@@ -106,7 +109,8 @@ pub struct Source {
 impl Default for Source {
     fn default() -> Source {
         let types = EncryptionType::KNOWN.to_vec();
-        Source { realm: None, kdcs: Vec::new(), cache: None, types, limits: Limits::default() }
+        let password_types = types.iter().copied().filter(|etype| *etype != EncryptionType::Rc4Hmac).collect();
+        Source { realm: None, kdcs: Vec::new(), cache: None, types, password_types, limits: Limits::default() }
     }
 }
 
@@ -163,6 +167,14 @@ pub enum TicketFailure {
         /// What it says.
         error: KerberosError,
     },
+    /// The KDC names no type under which the password may prove itself.
+    #[error("the KDC of {realm} has no AES key of {client}, and a proof under RC4 is made only where it is allowed")]
+    NoAesKey {
+        /// Which realm.
+        realm: String,
+        /// Whose.
+        client: String,
+    },
     /// The KDC sends the client from realm to realm.
     #[error("the KDC of {realm} refers to ever other realms")]
     Referrals {
@@ -196,6 +208,13 @@ impl TicketFailure {
                 "open port 88 to a domain controller; outside, use a certificate or NTLM instead".to_owned(),
             ),
             TicketFailure::Kdc { error, .. } => (error.id(), Certain, error.fix().to_owned()),
+            TicketFailure::NoAesKey { .. } => (
+                "krb-etype",
+                Consistent,
+                "set the account's password anew, which makes AES keys of it; for an account that can have none, allow RC4 \
+                 (--kerberos-rc4 passwords)"
+                    .to_owned(),
+            ),
             TicketFailure::Referrals { .. } => {
                 ("krb-wrong-realm", Consistent, "correct the realm trusts and their name routing".to_owned())
             }
@@ -305,11 +324,16 @@ impl Tickets {
             };
             return Err(TicketFailure::NothingToBeginWith(why));
         };
-        let refused = |error| TicketFailure::Kdc { realm: realm.to_owned(), error };
         let random = |bytes: &mut [u8]| io.fill_random(bytes);
         let client = client_principal(log_on, realm).map_err(TicketFailure::Name)?;
-        let (mut exchange, mut request) =
-            AsExchange::begin(client, &self.source.types, at, &random).map_err(refused)?;
+        let (types, name) = (&self.source.password_types, client.to_string());
+        let refused = |error| match error {
+            KerberosError::NoCommonEtype if !types.contains(&EncryptionType::Rc4Hmac) => {
+                TicketFailure::NoAesKey { realm: realm.to_owned(), client: name.clone() }
+            }
+            error => TicketFailure::Kdc { realm: realm.to_owned(), error },
+        };
+        let (mut exchange, mut request) = AsExchange::begin(client, types, at, &random).map_err(refused)?;
         for _ in 0..MAX_LEGS {
             let reply = self.exchange(io, realm, &request).await?;
             match exchange.answer(&reply, password.reveal(), now(io), &random).map_err(refused)? {

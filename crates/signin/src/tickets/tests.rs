@@ -11,7 +11,9 @@ use crate::secret::Password;
 use crate::testing::EPOCH;
 use crate::testing::realm::Realm;
 use futures_util::FutureExt;
-use mechanism::kerberos::ApOptions;
+use mechanism::kerberos::crypto::{EncryptionType, Key};
+use mechanism::kerberos::name::{NameType, Principal};
+use mechanism::kerberos::{ApOptions, AsExchange};
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::net::SocketAddr;
@@ -27,6 +29,8 @@ enum Place {
     Right,
     /// The KDC, with a clock that is so many seconds ahead.
     Ahead(i64),
+    /// A KDC that has nothing but an RC4 key of alice.
+    Old,
     /// TCP that does not open.
     Filtered,
     /// TCP that opens, and nothing more.
@@ -46,6 +50,7 @@ struct Net(Mutex<State>);
 
 struct State {
     realm: Realm,
+    old: mechanism::kerberos::kdc::Kdc,
     now: Duration,
     dns: DnsAnswer,
     places: BTreeMap<SocketAddr, Place>,
@@ -59,6 +64,7 @@ impl Net {
         let places = places.iter().map(|(address, place)| (address.parse().expect("an address"), *place)).collect();
         Net(Mutex::new(State {
             realm: Realm::new(1, &["alice"], &[SIP]),
+            old: old_kdc(),
             now: Duration::ZERO,
             dns: DnsAnswer::NxDomain,
             places,
@@ -75,7 +81,11 @@ impl Net {
     /// A ticket for the registrar by these KDCs; none leaves it to the DNS.
     fn ask(&self, kdcs: &[&str], log_on: &LogOn) -> Result<(), TicketFailure> {
         let kdcs = kdcs.iter().map(|kdc| kdc.parse().expect("a KDC")).collect();
-        let tickets = Tickets::new(Source { kdcs, ..Source::default() });
+        self.ask_with(Source { kdcs, ..Source::default() }, log_on)
+    }
+
+    fn ask_with(&self, source: Source, log_on: &LogOn) -> Result<(), TicketFailure> {
+        let tickets = Tickets::new(source);
         let options = ApOptions { spnego: false };
         let asked = tickets.request(self, log_on, "contoso.test", SIP, options).now_or_never();
         let outcome = asked.expect("time is virtual").map(|_| ());
@@ -132,6 +142,11 @@ impl State {
         };
         match place {
             Place::Right => Ok(Bytes(by_the_kdc(0))),
+            Place::Old => {
+                let now = mechanism::kerberos::Now { unix_seconds: EPOCH, microseconds: 0 };
+                let answer = self.old.answer(&question[4..], None, now, &|bytes: &mut [u8]| bytes.fill(7));
+                Ok(Bytes(framed(&answer)))
+            }
             Place::Ahead(seconds) => Ok(Bytes(by_the_kdc(seconds))),
             Place::Saying(bytes) => Ok(Bytes(bytes.to_vec())),
             Place::Answering(bytes) => Ok(Bytes(framed(bytes))),
@@ -255,6 +270,56 @@ fn what_the_kdc_itself_says_is_told() {
     // The first byte of an answer, and then none.
     let cut = Net::new(&[("10.0.0.1:88", Place::Answering(&[0x7e, 0x03, 0x02, 0x01]))]);
     assert_eq!(id(cut, log_on("secret")), told("krb-kdc-refused"));
+}
+
+fn old_kdc() -> mechanism::kerberos::kdc::Kdc {
+    use mechanism::kerberos::kdc::{Database, Entry, Kdc, Keys};
+    let principal = Principal::new(NameType::Principal, vec!["alice".to_owned()], "CONTOSO.TEST".to_owned());
+    let principal = principal.expect("a name");
+    let key = Key::of_password(EncryptionType::Rc4Hmac, "secret", b"").expect("a key");
+    let keys = Keys { kvno: 1, keys: vec![key], salt: Some(String::new()) };
+    let mut database = Database::default();
+    database.add(Entry { principal, keys, disabled: false });
+    Kdc::new("CONTOSO.TEST", database, &|bytes: &mut [u8]| bytes.fill(7))
+}
+
+fn source(kdc: &str, password_types: &[EncryptionType]) -> Source {
+    Source { kdcs: vec![kdc.parse().expect("a KDC")], password_types: password_types.to_vec(), ..Source::default() }
+}
+
+#[test]
+fn a_password_proves_itself_under_rc4_only_where_that_is_allowed() {
+    let aes = Source::default().password_types;
+    assert_eq!(aes, [EncryptionType::Aes256, EncryptionType::Aes128]);
+    assert!(Source::default().types.contains(&EncryptionType::Rc4Hmac), "services may have nothing else");
+
+    let net = Net::new(&[("10.0.0.1:88", Place::Old)]);
+    let failure = net.ask_with(source("10.0.0.1", &aes), &log_on("secret")).expect_err("no ticket");
+    let verdict = failure.verdict();
+    assert_eq!(verdict.id, "krb-etype");
+    assert!(verdict.sentence.contains("no AES key of alice@CONTOSO.TEST"), "{verdict:?}");
+    assert!(verdict.fix.contains("--kerberos-rc4 passwords") && verdict.fix.contains("anew"), "{verdict:?}");
+    assert!(!failure.blames_password(), "another mechanism may be tried");
+
+    let net = Net::new(&[("10.0.0.1:88", Place::Old)]);
+    let failure = net.ask_with(source("10.0.0.1", &EncryptionType::KNOWN), &log_on("secret")).expect_err("no service");
+    assert_eq!(failure.verdict().id, "krb-no-spn", "the password is known, the registrar is not");
+    assert!(net.state().told.join("").contains("knows alice@CONTOSO.TEST by the password"));
+}
+
+#[test]
+fn who_forges_the_first_answer_gets_no_proof_under_rc4() {
+    let alice = Principal::new(NameType::Principal, vec!["alice".to_owned()], "CONTOSO.TEST".to_owned());
+    let now = mechanism::kerberos::Now { unix_seconds: EPOCH, microseconds: 0 };
+    let random = |bytes: &mut [u8]| bytes.fill(7);
+    let asked = AsExchange::begin(alice.expect("a name"), &EncryptionType::KNOWN, now, &random);
+    // "Prove yourself; I have an RC4 key": whatever was offered.
+    let forged: &[u8] = old_kdc().answer(&asked.expect("a request").1, None, now, &random).leak();
+    for (types, questions) in [(&EncryptionType::KNOWN[..], 2), (&Source::default().password_types, 1)] {
+        let net = Net::new(&[("10.0.0.1:88", Place::Answering(forged))]);
+        net.ask_with(source("10.0.0.1", types), &log_on("secret")).expect_err("that is no KDC");
+        assert_eq!(net.state().opened, questions, "{types:?}");
+    }
 }
 
 #[test]
