@@ -41,10 +41,11 @@ fn main() -> ExitCode {
     outcome.unwrap_or_else(|report| fail(&report))
 }
 
-/// What servers log, as RUST_LOG asks (nothing but warnings by default): to standard error, so that output stays output.
+/// What servers log, as RUST_LOG asks (by default errors, and what the lab warns of): to standard error, so that output stays
+/// output.
 fn log_to_standard_error() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("error,lab=warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }
 

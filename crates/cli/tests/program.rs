@@ -214,6 +214,42 @@ fn a_saved_record_draws_the_same_ladder_and_belongs_to_its_owner() {
 }
 
 #[test]
+fn no_password_is_printed_whatever_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = std::fs::File::create(folder.path().join("log")).expect("a file");
+    let mut command = signpost();
+    command.args(["lab", "--seconds", "120", "--ready-file"]).arg(folder.path().join("ready.json"));
+    command.arg("--state").arg(folder.path().join("state")).env("RUST_LOG", "trace");
+    let child = command.stdout(Stdio::null()).stderr(log).spawn().expect("the lab starts");
+    let lab = Lab { child, folder };
+    lab.wait();
+    let mut printed = Vec::new();
+    for password in ["Alice-in-the-lab-1", "Canary-in-the-mine-7"] {
+        for auth in ["ntlm", "kerberos", "tls-dsk"] {
+            for form in [&["--json"][..], &["--verbose", "--ladder", "text", "--show", "settings"]] {
+                let mut command = signpost();
+                command.args(["signin", "alice@contoso.test", "--user", "CONTOSO\\alice", "--auth", auth, "--lab"]);
+                command.arg(lab.ready()).args(form).arg("--certificates").arg(lab.folder.path().join(password));
+                let output =
+                    command.env("SIGNPOST_PASSWORD", password).env("RUST_LOG", "trace").output().expect("runs");
+                assert_eq!(output.status.success(), password.starts_with("Alice"), "{auth}: {}", text(&output.stderr));
+                printed.extend([output.stdout, output.stderr]);
+            }
+        }
+    }
+    let log = std::fs::read(lab.folder.path().join("log")).expect("a log");
+    assert!(text(&log).contains("registered alice@contoso.test"), "the lab logs");
+    printed.push(log);
+    for password in ["Alice-in-the-lab-1", "Canary-in-the-mine-7"] {
+        let utf16: Vec<u8> = password.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let hex: String = utf16.iter().map(|byte| format!("{byte:02x}")).collect();
+        for secret in [password.as_bytes(), &utf16, hex.as_bytes()] {
+            assert!(!printed.iter().any(|text| text.windows(secret.len()).any(|shown| shown == secret)), "{password}");
+        }
+    }
+}
+
+#[test]
 fn the_server_of_the_last_sign_in_is_tried_first() {
     let lab = Lab::start();
     let cache = lab.folder.path().join("cache.json");
