@@ -338,6 +338,9 @@ fn of_folder(folder: &Path) -> Vec<Canary> {
         if let Ok(keytab) = Keytab::read(&bytes) {
             found.extend(keytab.entries().iter().map(|entry| Canary::bytes(&name, entry.key.bytes())));
         }
+        if name.ends_with(".key") && !bytes.starts_with(b"-----") {
+            found.push(Canary::private_key(&name, &bytes));
+        }
         let text = String::from_utf8_lossy(&bytes);
         for block in text.split("-----BEGIN ").skip(1).filter(|block| block.contains("PRIVATE KEY-----")) {
             let body: String = block.lines().skip(1).take_while(|line| !line.starts_with('-')).collect();
@@ -416,9 +419,15 @@ async fn nothing_secret_ever_shows() {
     tracing::trace!("{kept:?} {pocket:?} {:?}", lab.store());
     secrets.push(Canary::private_key("the key of the user's certificate", &kept.key));
     secrets.extend(of_folder(state.path()));
-    for kind in
-        ["a session key", "a signing key", "the proof key", "the signature of a web ticket", "servers.keytab", "/ca"]
-    {
+    for kind in [
+        "a session key",
+        "a signing key",
+        "the proof key",
+        "the signature of a web ticket",
+        "servers.keytab",
+        "/ca.key",
+        "/users-ca.key",
+    ] {
         assert!(secrets.iter().any(|secret| secret.what.contains(kind)), "nothing is looked for that is {kind}");
     }
     drop(lab);

@@ -36,6 +36,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Redirects followed in one sign-in.
 const MAX_REDIRECTS: usize = 5;
@@ -82,7 +83,7 @@ pub struct SignedIn<'a> {
     /// Where that server is: what to try first the next time.
     pub reached: Cached,
     /// What [`SignIn::prepare_next`] needs: the offer of certificates.
-    certificates: Option<Challenge>,
+    pub(crate) certificates: Option<Challenge>,
 }
 
 /// A server to go to: a candidate of discovery, or a Contact of a redirect.
@@ -475,31 +476,46 @@ impl SignIn {
     /// place to keep one, and none is there that is still good for long. One that is near its end is enough to ask for the
     /// next one, without a password. Gives until when it is valid; nothing when there was nothing to do.
     pub async fn prepare_next(&self, io: &dyn Io, signed_in: &SignedIn<'_>) -> Option<Result<i64, Verdict>> {
-        let keyring = self.keyring.as_ref()?;
         let challenge = signed_in.certificates.as_ref()?;
-        let now = io.now();
-        let kept = keyring.load(&self.aor);
-        let kept = kept.filter(|kept| kept.usable_at(now.unix_seconds));
-        if kept.as_ref().is_some_and(|kept| !kept.is_old_at(now.unix_seconds))
-            || (kept.is_none() && self.log_on.is_none())
-        {
-            return None;
+        let now = io.now().unix_seconds;
+        self.certificate_due(now).filter(|due| *due <= now)?;
+        let device = signed_in.session.registration().instance.uuid();
+        Some(self.renew_certificate(io, challenge, device).await.map_err(|unsuccessful| unsuccessful.verdict))
+    }
+
+    /// When the next certificate is to be obtained, seconds since 1970: when the one that is kept is old; at once, if none
+    /// is. `None`: never, for there is no place to keep one, or nothing to ask with.
+    pub(crate) fn certificate_due(&self, now: i64) -> Option<i64> {
+        let kept = self.keyring.as_ref()?.load(&self.aor).filter(|kept| kept.usable_at(now));
+        match kept {
+            Some(kept) => Some(kept.old_from()),
+            None => self.log_on.is_some().then_some(now),
         }
+    }
+
+    /// Obtains a certificate from the service that the challenge names, and keeps it. Gives until when it is valid.
+    pub(crate) async fn renew_certificate(
+        &self,
+        io: &dyn Io,
+        challenge: &Challenge,
+        device: Uuid,
+    ) -> Result<i64, Unsuccessful> {
         let limits = self.discovery.limits;
-        let web = Web::new(limits.web, now.since_start + limits.total, self.proxy.clone());
-        let registration = signed_in.session.registration();
-        let obtained = self.obtain_certificate(io, &web, challenge, registration).await;
+        let web = Web::new(limits.web, io.now().since_start + limits.total, self.proxy.clone());
+        let obtained = self.obtain_certificate(io, &web, challenge, device).await;
         web.close(io).await;
-        Some(match obtained {
-            Err(failure) => Err(failure.verdict().legible()),
-            Ok(certificate) => match keyring.save(&self.aor, &certificate) {
-                Ok(()) => Ok(certificate.ends),
-                Err(why) => Err(Verdict {
-                    id: "dsk-private-key-lost".to_owned(),
-                    certainty: Certainty::Certain,
-                    sentence: format!("the certificate cannot be kept: {why}"),
-                    fix: "name another folder with --certificates".to_owned(),
-                }),
+        let certificate = obtained.map_err(|failure| Unsuccessful {
+            refused: failure.ends_every_way(),
+            verdict: failure.verdict().legible(),
+        })?;
+        let kept = self.keyring.as_ref().map_or(Ok(()), |keyring| keyring.save(&self.aor, &certificate));
+        kept.map(|()| certificate.ends).map_err(|why| Unsuccessful {
+            refused: false,
+            verdict: Verdict {
+                id: "dsk-private-key-lost".to_owned(),
+                certainty: Certainty::Certain,
+                sentence: format!("the certificate cannot be kept: {why}"),
+                fix: "name another folder with --certificates".to_owned(),
             },
         })
     }

@@ -32,6 +32,7 @@ use mechanism::tls_dsk::{self, ClientStep};
 use sip::{Draft, Message};
 use std::time::Duration;
 use url::Url;
+use uuid::Uuid;
 
 /// Flights of one inner handshake: real ones have two.
 const MAX_FLIGHTS: usize = 4;
@@ -206,7 +207,8 @@ impl<'r> Round<'r> {
         let io = link.io();
         let Some(keyring) = &self.sign_in.keyring else { return Ok(self.no_password(challenge)) };
         self.web.set_deadline(io.now().since_start + self.sign_in.discovery.limits.total);
-        let obtained = self.sign_in.obtain_certificate(io, self.web, challenge, self.registration).await;
+        let obtained =
+            self.sign_in.obtain_certificate(io, self.web, challenge, self.registration.instance.uuid()).await;
         self.web.set_deadline(Duration::MAX);
         let certificate = match obtained {
             Ok(certificate) => certificate,
@@ -444,13 +446,12 @@ impl SignIn {
         io: &dyn Io,
         web: &Web,
         challenge: &Challenge,
-        registration: &Registration,
+        device: Uuid,
     ) -> Result<UserCertificate, Box<AuthFailure>> {
         let unusable = |why: String| Box::new(AuthFailure::BadChallenge { server: challenge.target_name.clone(), why });
         let sts = challenge.sts_uri.as_deref().ok_or_else(|| unusable("it names no certificate service".to_owned()))?;
         let sts = Url::parse(sts).map_err(|_| unusable(format!("its certificate service {sts} is no URL")))?;
         let key = io.new_key(KEY_BITS).await.map_err(unusable)?;
-        let device = registration.instance.uuid();
         let at_hand = self.certificate_at_hand(io);
         let means = TicketMeans { certificate: at_hand.as_ref(), log_on: self.log_on.as_ref() };
         let applicant = Applicant { aor: &self.aor, means, device, private_key: &key.pkcs8 };

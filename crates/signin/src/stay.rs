@@ -13,6 +13,8 @@
 //! Nothing is forgotten when a connection is lost: after the next sign-in the contact list is read anew and every
 //! subscription made again. Whoever looks on is told of each step through [`Onlooker`].
 //!
+//! The user's certificate is renewed before it ends, while the endpoint goes on: by itself, without a password.
+//!
 //! Pauses between attempts double from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], each taken at random between a half and the
 //! whole, so that the clients of a server that comes back do not come all at once. Both are our own choice.
 

@@ -111,6 +111,7 @@ impl Onlooker for Notes {
             Happening::Conversation(other) => format!("{other:?}"),
             Happening::Done(wish) => format!("done: {}", words(&wish)),
             Happening::Refused { wish, why } => format!("refused: {}: {why}", words(&wish)),
+            Happening::Certificate { until } => format!("a certificate until {until}"),
             Happening::Remark(remark) => format!("! {remark}"),
         });
     }

@@ -7,6 +7,7 @@ use signin::provision::contacts::{Contact, DEFAULT_GROUP};
 use signin::provision::picture::{ContactPresence, News, Picture};
 use signin::provision::presence::aggregation::describe;
 use signin::stay::{End, Happening, Wish};
+use signin::web_ticket::message::write_time;
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,9 @@ pub(super) fn line(picture: &Picture, happening: &Happening) -> Option<Line> {
         // The news say it.
         Happening::Done(_) => return None,
         Happening::Refused { wish, why } => (Tone::Bad, format!("{}: {}", wish_in_words(wish), clean(why))),
+        Happening::Certificate { until } => {
+            (Tone::Plain, format!("the certificate was renewed, valid until {}", write_time(*until)))
+        }
         Happening::Remark(remark) => (Tone::Bad, clean(remark)),
     };
     Some(Line { tone, text })
@@ -189,6 +193,7 @@ pub(super) fn json(picture: &Picture, happening: &Happening) -> Option<Value> {
             json!({ "event": "waiting", "attempt": attempt, "seconds": time.as_secs_f64() })
         }
         Happening::Failed(verdict) => json!({ "event": "failed", "verdict": verdict }),
+        Happening::Certificate { until } => json!({ "event": "certificate", "until": write_time(*until) }),
         Happening::News(News::ContactAdded(c)) => with("contact_added", contact(c)),
         Happening::News(News::ContactChanged(c)) => with("contact_changed", contact(c)),
         Happening::News(News::ContactRemoved(c)) => with("contact_removed", contact(c)),

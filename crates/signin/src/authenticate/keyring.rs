@@ -37,9 +37,16 @@ impl UserCertificate {
         now >= self.begins && now < self.ends.saturating_sub(MARGIN_SECONDS)
     }
 
-    /// Whether it should be replaced soon: less than a tenth of its time is left.
+    /// From when on it should be replaced, seconds since 1970: when a tenth of its time is left, and while it can still be
+    /// used for that, though its time be short.
+    pub fn old_from(&self) -> i64 {
+        let tenth = self.ends.saturating_sub(self.begins) / 10;
+        self.ends.saturating_sub(tenth.max(2 * MARGIN_SECONDS))
+    }
+
+    /// Whether it should be replaced.
     pub fn is_old_at(&self, now: i64) -> bool {
-        self.ends.saturating_sub(now) < self.ends.saturating_sub(self.begins) / 10
+        now >= self.old_from()
     }
 }
 
@@ -59,4 +66,40 @@ pub trait Keyring: Send + Sync + fmt::Debug {
 
     /// Deletes the certificate of this address; that there is none is no error.
     fn forget(&self, aor: &Aor);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_a_certificate_is_good_and_when_it_is_old() {
+        const HOUR: i64 = 3600;
+        let lasting = |hours: i64| UserCertificate {
+            certificate: Vec::new(),
+            key: Zeroizing::default(),
+            begins: 1_000_000,
+            ends: 1_000_000 + hours * HOUR,
+        };
+        let at = |certificate: &UserCertificate, before_its_end: i64| {
+            let now = certificate.ends - before_its_end;
+            (certificate.usable_at(now), certificate.is_old_at(now))
+        };
+        let half_a_year = lasting(180 * 24);
+        assert!(!half_a_year.usable_at(999_999), "its time has not come");
+        assert_eq!(at(&half_a_year, 180 * 24 * HOUR), (true, false));
+        assert_eq!(at(&half_a_year, 18 * 24 * HOUR + 1), (true, false));
+        assert_eq!(at(&half_a_year, 18 * 24 * HOUR), (true, true), "a tenth is left");
+        assert_eq!(at(&half_a_year, HOUR + 1), (true, true));
+        assert_eq!(at(&half_a_year, HOUR), (false, true), "a sign-in may outlive it");
+        assert_eq!(at(&half_a_year, -1), (false, true));
+        // The shortest that the web services give out: it can still ask for the next one.
+        let eight_hours = lasting(8);
+        assert_eq!(at(&eight_hours, 2 * HOUR + 1), (true, false));
+        assert_eq!(at(&eight_hours, 2 * HOUR), (true, true));
+        assert_eq!(
+            UserCertificate { begins: i64::MIN, ends: i64::MAX, ..lasting(1) }.old_from(),
+            i64::MAX / 10 * 9 + 7
+        );
+    }
 }

@@ -1,10 +1,11 @@
 //! One connection's life: wishes become requests, notifications become news, and time renews what would lapse.
 
 use super::{Happening, Onlooker, Wish};
+use crate::authenticate::message::Challenge;
 use crate::client::{SignIn, SignedIn, Unsuccessful};
 use crate::converse::client::{Conversations, Event};
 use crate::converse::content::Text;
-use crate::io::StreamError;
+use crate::io::{Pending, StreamError};
 use crate::link::LinkError;
 use crate::name::Aor;
 use crate::provision::client::{
@@ -25,6 +26,7 @@ use crate::session::{Session, Told};
 use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt};
 use std::collections::BTreeSet;
+use std::future::pending;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -33,6 +35,12 @@ const RENEW_BEFORE: Duration = Duration::from_secs(30);
 
 /// How often conversations are looked through for what waits too long.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the certificate grows old: clocks are set, and machines sleep.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(3600);
+
+/// What a sign-in obtains for the next one is left this time.
+const CERTIFICATE_FIRST_LOOK: Duration = Duration::from_secs(60);
 
 /// How often a change is tried when the server knows of another version.
 const TRIES: usize = 3;
@@ -57,6 +65,19 @@ pub(super) struct Living<'s, 'a> {
     keep_alive: Option<Duration>,
     /// What the user wants to be seen as: also after the connection was lost.
     appearance: Appearance,
+    /// The server's offer of certificates.
+    certificates: Option<Challenge>,
+    /// When to look whether the user's grows old.
+    certificate_look: Option<Duration>,
+    /// The next one, on its way.
+    renewal: Option<Pending<'s, Result<i64, Unsuccessful>>>,
+}
+
+/// What comes first.
+enum First {
+    Message(Result<Vec<u8>, LinkError>),
+    Wish(Option<Wish>),
+    Certificate(Result<i64, Unsuccessful>),
 }
 
 /// What is left of it.
@@ -105,9 +126,9 @@ impl From<LinkError> for Unfulfilled {
     }
 }
 
-impl<'s, 'a> Living<'s, 'a> {
+impl<'s, 'a: 's> Living<'s, 'a> {
     pub(super) fn new(sign_in: &'s SignIn, signed_in: SignedIn<'a>) -> Living<'s, 'a> {
-        let SignedIn { session, home, mechanism, accepted, settled, .. } = signed_in;
+        let SignedIn { session, home, mechanism, accepted, settled, certificates, .. } = signed_in;
         let picture = Picture::new(&sign_in.aor, &settled);
         // Those of whom nothing was told are asked for once more, one by one.
         let watched = settled.people.iter().map(|categories| categories.aor.clone()).collect();
@@ -125,8 +146,12 @@ impl<'s, 'a> Living<'s, 'a> {
             renew: Duration::ZERO,
             keep_alive: None,
             appearance: sign_in.appearance,
+            certificates,
+            certificate_look: None,
+            renewal: None,
         };
         living.accepted(&accepted);
+        living.look_at_the_certificate();
         living.mind_the_status();
         living
     }
@@ -195,17 +220,23 @@ impl<'s, 'a> Living<'s, 'a> {
         let limit = self.next_duty().saturating_sub(self.now());
         let first = {
             let message = pin!(self.session.next_message(limit));
-            match select(message, wishes.next()).await {
-                Either::Left((message, _)) => Either::Left(message),
-                Either::Right((wish, _)) => Either::Right(wish),
+            let certificate = match &mut self.renewal {
+                Some(renewal) => Either::Left(renewal.as_mut()),
+                None => Either::Right(pending()),
+            };
+            match select(select(message, wishes.next()), certificate).await {
+                Either::Left((Either::Left((message, _)), _)) => First::Message(message),
+                Either::Left((Either::Right((wish, _)), _)) => First::Wish(wish),
+                Either::Right((renewed, _)) => First::Certificate(renewed),
             }
         };
         match first {
-            Either::Left(Ok(message)) => self.hear(&message, onlooker).await?,
-            Either::Left(Err(LinkError::Stream(StreamError::Timeout))) => {}
-            Either::Left(Err(error)) => return Err(error.into()),
-            Either::Right(None | Some(Wish::Quit)) => return Err(Over::Quit),
-            Either::Right(Some(wish)) => self.fulfil(wish, onlooker).await?,
+            First::Message(Ok(message)) => self.hear(&message, onlooker).await?,
+            First::Message(Err(LinkError::Stream(StreamError::Timeout))) => {}
+            First::Message(Err(error)) => return Err(error.into()),
+            First::Wish(None | Some(Wish::Quit)) => return Err(Over::Quit),
+            First::Wish(Some(wish)) => self.fulfil(wish, onlooker).await?,
+            First::Certificate(renewed) => self.take_certificate(renewed, onlooker),
         }
         self.do_what_is_due(onlooker).await
     }
@@ -213,13 +244,16 @@ impl<'s, 'a> Living<'s, 'a> {
     fn next_duty(&self) -> Duration {
         let ping = self.keep_alive.map(|pause| self.session.last_sent() + pause);
         let look = self.conversations.peers().next().map(|_| self.now() + LOOK);
-        [Some(self.renew), ping, look].into_iter().flatten().min().unwrap_or(self.renew)
+        [Some(self.renew), ping, look, self.certificate_look].into_iter().flatten().min().unwrap_or(self.renew)
     }
 
     async fn do_what_is_due(&mut self, onlooker: &mut dyn Onlooker) -> Result<(), Over> {
         let now = self.now();
         let expired = self.session.expire(&mut self.conversations).await?;
         self.show(expired, onlooker);
+        if self.certificate_look.is_some_and(|look| look <= now) {
+            self.renew_certificate_if_due();
+        }
         if self.renew <= now {
             return self.renew().await;
         }
@@ -227,6 +261,45 @@ impl<'s, 'a> Living<'s, 'a> {
             self.session.keep_alive().await?;
         }
         Ok(())
+    }
+
+    /// Sets when to look next, if there is anything to look at.
+    fn look_at_the_certificate(&mut self) {
+        let now = self.session.io().now();
+        let due = self.certificates.as_ref().and_then(|_| self.sign_in.certificate_due(now.unix_seconds));
+        self.certificate_look = due.map(|due| {
+            let left = u64::try_from(due.saturating_sub(now.unix_seconds)).unwrap_or(0);
+            now.since_start + Duration::from_secs(left).clamp(CERTIFICATE_FIRST_LOOK, CERTIFICATE_LOOK)
+        });
+    }
+
+    /// Asks for the next certificate when it is time; the endpoint goes on meanwhile.
+    fn renew_certificate_if_due(&mut self) {
+        let io = self.session.io();
+        let now = io.now().unix_seconds;
+        let due = self.sign_in.certificate_due(now).is_some_and(|due| due <= now);
+        let Some(challenge) = self.certificates.clone().filter(|_| due) else {
+            return self.look_at_the_certificate();
+        };
+        let (sign_in, device) = (self.sign_in, self.session.registration().instance.uuid());
+        self.certificate_look = None;
+        self.renewal = Some(Box::pin(async move { sign_in.renew_certificate(io, &challenge, device).await }));
+    }
+
+    /// A certificate is there, or not: then it is asked for again later, unless the password was refused.
+    fn take_certificate(&mut self, renewed: Result<i64, Unsuccessful>, onlooker: &mut dyn Onlooker) {
+        self.renewal = None;
+        match renewed {
+            Ok(until) => {
+                onlooker.see(&self.picture, Happening::Certificate { until });
+                self.look_at_the_certificate();
+            }
+            Err(Unsuccessful { verdict, refused }) => {
+                let remark = format!("the certificate is not renewed: {} ({})", verdict.sentence, verdict.id);
+                onlooker.see(&self.picture, Happening::Remark(remark));
+                self.certificate_look = (!refused).then(|| self.now() + CERTIFICATE_LOOK);
+            }
+        }
     }
 
     /// Renews the registration. A 401 says that the association has reached its age; anything else but a 200, that this

@@ -79,6 +79,11 @@ pub enum Happening {
         /// Why, in words.
         why: String,
     },
+    /// The user's certificate was renewed before its end.
+    Certificate {
+        /// Until when the new one is valid, seconds since 1970.
+        until: i64,
+    },
     /// Something is not as it should be; the endpoint goes on.
     Remark(String),
 }

@@ -7,13 +7,14 @@
 
 use futures_util::FutureExt;
 use mechanism::ntlm::NtHash;
+use mechanism::user_certificate::new_key;
 use signin::authenticate::offer::Offer;
 use signin::authenticate::server::Settings as AuthSettings;
 use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
 use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
 use signin::io::{
-    Bytes, ConnId, ConnectError, Connected, DnsAnswer, Io, Now, Operation, Outcome, Pending, StreamError, Target,
-    TlsError, TlsSession,
+    Bytes, ConnId, ConnectError, Connected, DnsAnswer, HttpError, HttpRequest, HttpResponse, Io, Now, Operation,
+    Outcome, Pending, PrivateKey, StreamError, Target, TlsError, TlsSession,
 };
 use signin::journal::{Journal, ServerEvent};
 use signin::name::{AccountName, Aor};
@@ -23,7 +24,7 @@ use signin::provision::server::{Limits as ProvisionLimits, Live, Provision};
 use signin::register::server::{Here, Role};
 use signin::report::Event;
 use signin::server::{Foundations, FrontEnd, Neighbours, Settings};
-use signin::service::{SipService, Surroundings, Wire};
+use signin::service::{HttpConversation, HttpService, SipService, Surroundings, Wire};
 use signin::topology::{HostPort, Liveness, Pool, Topology};
 use sip::framing::{Cut, Limits, cut};
 use sip::{Message, Name, NameAddr};
@@ -38,6 +39,9 @@ use std::time::Duration;
 
 /// When every world begins: 2026-01-01.
 pub(crate) const EPOCH: i64 = 1_767_225_600;
+
+/// Connections to web services are numbered from here.
+const WEB: u64 = 1_000_000;
 
 /// Everybody's password is made of the name.
 pub(crate) fn password(name: &str) -> String {
@@ -81,6 +85,10 @@ struct State {
     live: Arc<Live>,
     /// Where nobody answers.
     dead: Vec<String>,
+    /// Web services, by address.
+    web: BTreeMap<IpAddr, Arc<dyn HttpService>>,
+    /// Their connections.
+    browsing: BTreeMap<ConnId, Option<Box<dyn HttpConversation>>>,
 }
 
 struct Conn {
@@ -343,6 +351,31 @@ impl World {
         Ok(Connected { conn, local: remote, peer })
     }
 
+    /// Web services under their host name in contoso.test.
+    pub(crate) fn web(&self, host: &str, services: Arc<dyn HttpService>) {
+        let mut state = self.state();
+        let address = IpAddr::from(Ipv4Addr::new(192, 0, 2, state.web.len() as u8 + 100));
+        state.names.insert(format!("{host}.contoso.test"), vec![address]);
+        state.web.insert(address, services);
+    }
+
+    fn browse(&self, peer: SocketAddr) -> Option<Connected> {
+        let mut state = self.state();
+        let conn = ConnId(WEB + state.browsing.len() as u64);
+        let local = SocketAddr::from(([198, 51, 100, 7], 40_000));
+        let conversation = state.web.get(&peer.ip())?.clone().conversation(local);
+        state.browsing.insert(conn, Some(conversation));
+        Some(Connected { conn, local, peer })
+    }
+
+    async fn exchange(&self, conn: ConnId, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let conversation = self.state().browsing.get_mut(&conn).and_then(Option::take);
+        let Some(mut conversation) = conversation else { return Err(HttpError::Stream(StreamError::Closed)) };
+        let response = conversation.answer(request).await;
+        self.state().browsing.insert(conn, response.reusable.then_some(conversation));
+        Ok(response)
+    }
+
     /// Gives a server bytes; it answers at once.
     pub(crate) fn send(&self, conn: ConnId, bytes: &[u8]) -> Result<(), StreamError> {
         {
@@ -455,13 +488,22 @@ impl World {
                     None => DnsAnswer::NxDomain,
                 })
             }
-            Operation::Connect { target: Target::Direct(peer), .. } => Outcome::Connected(self.open(peer)),
+            Operation::Connect { target: Target::Direct(peer), .. } => {
+                let browsed = self.browse(peer);
+                Outcome::Connected(browsed.map_or_else(|| self.open(peer), Ok))
+            }
             Operation::Connect { .. } => Outcome::Connected(Err(ConnectError::Unreachable)),
             Operation::StartTls { .. } => Outcome::Secured(self.secure()),
             Operation::Send { conn, bytes } => Outcome::Sent(self.send(conn, &bytes)),
             Operation::Receive { conn, limit } => Outcome::Received(self.receive(conn, limit).await),
-            Operation::Exchange { .. } => panic!("no web services here"),
-            Operation::NewKey { .. } => Outcome::NewKey(Err("no keys are made here".to_owned())),
+            Operation::Exchange { conn, request, .. } => Outcome::Answered(self.exchange(conn, request).await),
+            Operation::NewKey { bits } => {
+                Outcome::NewKey(new_key(bits).map(|pkcs8| PrivateKey { pkcs8 }).map_err(|error| error.to_string()))
+            }
+            Operation::Close { conn } if conn.0 >= WEB => {
+                self.state().browsing.remove(&conn);
+                Outcome::Done
+            }
             Operation::Close { conn } => {
                 self.hang_up(conn);
                 Outcome::Done
