@@ -100,7 +100,7 @@ pub(crate) struct Signin {
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = KerberosRc4::Services)]
     pub(crate) kerberos_rc4: KerberosRc4,
     /// Folder in which certificates of users are kept, one file each, readable by you alone
-    /// [default: signpost/certificates in the folder for programs' state]
+    /// [default: signpost/certificates in the folder for programs' state; with --dns or --ca, one for that deployment in it]
     #[arg(long, value_name = "DIR")]
     pub(crate) certificates: Option<PathBuf>,
     /// Use and keep no certificate
