@@ -380,6 +380,44 @@ fn a_certificate_is_kept_used_listed_and_revoked() {
 }
 
 #[test]
+fn after_a_ticket_or_a_password_the_next_sign_in_uses_a_certificate() {
+    let lab = Lab::start();
+    let lines = |output: &Output| {
+        let text = text(&output.stdout);
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for (name, password, view, mechanism, reason) in [
+        (
+            "alice",
+            "Alice-in-the-lab-1",
+            "internal",
+            "Kerberos",
+            "using Kerberos of TLS-DSK, Kerberos, NTLM: it is offered, so this is the inside",
+        ),
+        ("bob", "Bob-in-the-lab-2", "external", "NTLM", "using NTLM of TLS-DSK, NTLM: it needs nothing but a password"),
+    ] {
+        let signin = |more: &[&str]| {
+            let view = ["--view", view];
+            lab.signin(&format!("{name}@contoso.test"), password, &[&view[..], more].concat())
+        };
+        let kept = lab.folder.path().join(format!("state/certificates/{name}@contoso.test.pem"));
+        assert!(!kept.exists(), "there is none yet");
+        let first = lines(&signin(&[]));
+        assert!(first.contains(reason), "{first}");
+        assert!(first.contains(&format!("with {mechanism} in ")), "{first}");
+        assert!(first.contains("a certificate was obtained, valid until"), "{first}");
+        assert!(kept.exists());
+        let second = signin(&[]);
+        let said = lines(&second);
+        assert!(said.contains("the certificate of an earlier sign-in is at hand, and no password is sent"), "{said}");
+        assert!(!said.contains("a certificate was obtained"), "it is good for long: {said}");
+        let third = json(&signin(&["--json"]));
+        let last = third["registers"].as_array().and_then(|registers| registers.last()).expect("a server");
+        assert_eq!((&last["mechanism"], &last["requests"]), (&"TLS-DSK".into(), &4.into()), "{third}");
+    }
+}
+
+#[test]
 fn signin_shows_settings_and_what_a_number_calls() {
     let lab = Lab::start();
     let output =
