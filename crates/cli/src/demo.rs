@@ -19,7 +19,7 @@ use signin::discover::client::{Ask, Manual};
 use signin::log_on::LogOn;
 use signin::name::{AccountName, Aor};
 use signin::provision::client::Appearance;
-use signin::report::SignInReport;
+use signin::report::{SignInReport, Step};
 use signin::secret::Password;
 use signin::tickets::{Source, Tickets};
 use std::collections::HashMap;
@@ -39,8 +39,15 @@ struct Scene {
     certificates: bool,
     /// Nothing of an earlier sign-in is used.
     first: bool,
-    /// Mechanism and REGISTERs with each server; nothing for a sign-in that has to fail.
-    expected: Option<(Scheme, &'static [u32])>,
+    expected: Expected,
+}
+
+/// How a sign-in has to end.
+enum Expected {
+    /// With this mechanism, and so many REGISTERs with each server.
+    SignedIn(Scheme, &'static [u32]),
+    /// With this verdict, in this step.
+    Failed(&'static str, Step),
 }
 
 const INSIDE: Scene = Scene {
@@ -51,7 +58,7 @@ const INSIDE: Scene = Scene {
     choice: Choice::Auto,
     certificates: false,
     first: true,
-    expected: None,
+    expected: Expected::SignedIn(Scheme::Ntlm, &[3]),
 };
 
 const SCENES: [Scene; 12] = [
@@ -59,7 +66,7 @@ const SCENES: [Scene; 12] = [
         title: "alice, inside, first time: Kerberos",
         name: "alice",
         server: Some("fe02.contoso.test"),
-        expected: Some((Scheme::Kerberos, &[2])),
+        expected: Expected::SignedIn(Scheme::Kerberos, &[2]),
         ..INSIDE
     },
     Scene {
@@ -67,7 +74,7 @@ const SCENES: [Scene; 12] = [
         name: "alice",
         server: Some("fe02.contoso.test"),
         choice: Choice::Only(Scheme::Ntlm),
-        expected: Some((Scheme::Ntlm, &[3])),
+        expected: Expected::SignedIn(Scheme::Ntlm, &[3]),
         ..INSIDE
     },
     Scene {
@@ -76,7 +83,7 @@ const SCENES: [Scene; 12] = [
         server: Some("fe02.contoso.test"),
         choice: Choice::Only(Scheme::TlsDsk),
         certificates: true,
-        expected: Some((Scheme::TlsDsk, &[4])),
+        expected: Expected::SignedIn(Scheme::TlsDsk, &[4]),
         ..INSIDE
     },
     Scene {
@@ -84,7 +91,7 @@ const SCENES: [Scene; 12] = [
         name: "alice",
         certificates: true,
         first: false,
-        expected: Some((Scheme::TlsDsk, &[4, 4])),
+        expected: Expected::SignedIn(Scheme::TlsDsk, &[4, 4]),
         ..INSIDE
     },
     Scene {
@@ -93,20 +100,20 @@ const SCENES: [Scene; 12] = [
         outside: true,
         certificates: true,
         first: false,
-        expected: Some((Scheme::TlsDsk, &[4])),
+        expected: Expected::SignedIn(Scheme::TlsDsk, &[4]),
         ..INSIDE
     },
     Scene {
         title: "bob, inside, found by Autodiscover: Kerberos",
         name: "bob",
-        expected: Some((Scheme::Kerberos, &[2])),
+        expected: Expected::SignedIn(Scheme::Kerberos, &[2]),
         ..INSIDE
     },
     Scene {
         title: "bob, by the Director: redirected, Kerberos",
         name: "bob",
         server: Some("dir.contoso.test"),
-        expected: Some((Scheme::Kerberos, &[2, 2])),
+        expected: Expected::SignedIn(Scheme::Kerberos, &[2, 2]),
         ..INSIDE
     },
     Scene {
@@ -114,7 +121,7 @@ const SCENES: [Scene; 12] = [
         name: "frank",
         server: Some("pool1.contoso.test"),
         choice: Choice::Only(Scheme::Ntlm),
-        expected: Some((Scheme::Ntlm, &[3, 3])),
+        expected: Expected::SignedIn(Scheme::Ntlm, &[3, 3]),
         ..INSIDE
     },
     Scene {
@@ -123,18 +130,30 @@ const SCENES: [Scene; 12] = [
         server: Some("dir.contoso.test"),
         choice: Choice::Only(Scheme::TlsDsk),
         certificates: true,
-        expected: Some((Scheme::TlsDsk, &[4, 4])),
+        expected: Expected::SignedIn(Scheme::TlsDsk, &[4, 4]),
         ..INSIDE
     },
     Scene {
         title: "bob, outside, first time: NTLM",
         name: "bob",
         outside: true,
-        expected: Some((Scheme::Ntlm, &[3])),
+        expected: Expected::SignedIn(Scheme::Ntlm, &[3]),
         ..INSIDE
     },
-    Scene { title: "carol, outside: may not", name: "carol", outside: true, ..INSIDE },
-    Scene { title: "dave: account disabled", name: "dave", server: Some("dir.contoso.test"), ..INSIDE },
+    Scene {
+        title: "carol, outside: may not",
+        name: "carol",
+        outside: true,
+        expected: Expected::Failed("user-no-remote-access", Step::Authentication),
+        ..INSIDE
+    },
+    Scene {
+        title: "dave: account disabled",
+        name: "dave",
+        server: Some("dir.contoso.test"),
+        expected: Expected::Failed("krb-account-state", Step::Authentication),
+        ..INSIDE
+    },
 ];
 
 /// Certificates for as long as the demo runs.
@@ -191,13 +210,20 @@ pub(crate) async fn run(typed: Demo) -> Result<ExitCode> {
 }
 
 impl Scene {
-    /// Whether it ended as it should, with the mechanism and with as many REGISTERs as it should.
+    /// Whether it ended as it should.
     fn is_as_expected(&self, report: &SignInReport) -> bool {
-        let Some((scheme, requests)) = &self.expected else { return !report.signed_in };
-        let found: Vec<u32> = report.registers.iter().map(|registers| registers.requests).collect();
-        report.signed_in
-            && found == *requests
-            && report.registers.iter().all(|registers| registers.mechanism == scheme.as_str())
+        match &self.expected {
+            Expected::SignedIn(scheme, requests) => {
+                let found: Vec<u32> = report.registers.iter().map(|registers| registers.requests).collect();
+                report.signed_in
+                    && found == *requests
+                    && report.registers.iter().all(|registers| registers.mechanism == scheme.as_str())
+            }
+            Expected::Failed(id, step) => {
+                report.verdict.as_ref().is_some_and(|verdict| verdict.id == *id)
+                    && report.failed_step == Some(step.number())
+            }
+        }
     }
 
     fn attempt(&self, ready: &Ready, pocket: &Arc<Pocket>) -> Result<Attempt> {
@@ -286,4 +312,41 @@ fn fastest(rows: &[(String, SignInReport)]) -> String {
         text.push_str(&line);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use signin::report::{Certainty, Ending, Event, Registers, Verdict};
+
+    #[test]
+    fn another_failure_than_the_expected_one_is_a_surprise() {
+        let carol = SCENES.iter().find(|scene| scene.name == "carol").expect("carol is in the demo");
+        let failed = |id: &str, step: Step| {
+            let (sentence, fix) = (String::new(), String::new());
+            let verdict = Verdict { id: id.to_owned(), certainty: Certainty::Certain, sentence, fix };
+            let ended = Event::Ended(step, signin::report::StepResult::Fail);
+            let events = [(Duration::ZERO, Event::Began(step)), (Duration::ZERO, ended)];
+            SignInReport::assemble("carol@contoso.test", &events, &Ending::Failed(verdict))
+        };
+        assert!(carol.is_as_expected(&failed("user-no-remote-access", Step::Authentication)));
+        assert!(!carol.is_as_expected(&failed("user-no-remote-access", Step::Redirection)));
+        assert!(!carol.is_as_expected(&failed("tcp-refused", Step::Connectivity)));
+        let bob = SCENES.iter().find(|scene| scene.title.contains("bob, by the Director")).expect("so is bob");
+        let signed_in = |requests: &[u32]| {
+            let registers = |requests: &u32| Registers {
+                server: "x".to_owned(),
+                mechanism: "Kerberos".to_owned(),
+                requests: *requests,
+                status: 200,
+            };
+            let events: Vec<_> =
+                requests.iter().map(|requests| (Duration::ZERO, Event::Registered(registers(requests)))).collect();
+            let (home, mechanism) = ("x".to_owned(), "Kerberos".to_owned());
+            let ending = Ending::SignedIn { home, mechanism, settings: Value::Null, contacts: 0 };
+            SignInReport::assemble("bob@contoso.test", &events, &ending)
+        };
+        assert!(bob.is_as_expected(&signed_in(&[2, 2])));
+        assert!(!bob.is_as_expected(&signed_in(&[2, 3])) && !bob.is_as_expected(&signed_in(&[2])));
+    }
 }
