@@ -18,6 +18,8 @@ const NEEDS: &str = "needs pidgin-sipe, libpurple-dev and root; run by make test
 struct Run {
     events: Vec<Value>,
     code: Option<i32>,
+    /// The client's log, with every message of SIP in it.
+    log: String,
     all: String,
 }
 
@@ -37,6 +39,13 @@ impl Run {
         contacts
     }
 
+    /// Mechanism and server of every message that carries a token or a signature, each once in a row.
+    fn mechanisms(&self) -> Vec<(&str, &str)> {
+        let mut found: Vec<(&str, &str)> = self.log.lines().filter_map(mechanism).collect();
+        found.dedup();
+        found
+    }
+
     fn signed_on(&self) -> &Run {
         assert!(self.has("signed-on") && self.has("settled") && self.code == Some(0), "not signed on:\n{}", self.all);
         self
@@ -46,6 +55,12 @@ impl Run {
         assert!(!self.has("signed-on") && self.code == Some(code), "not refused with {code}:\n{}", self.all);
         self
     }
+}
+
+/// Mechanism and server of a line of a message of SIP, if it is about that; the web services have no such names.
+fn mechanism(line: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = line.strip_prefix("Authorization: ")?.split_once(' ')?;
+    Some((scheme, rest.split_once("targetname=\"")?.1.split_once('"')?.0))
 }
 
 /// Which client runs against which lab.
@@ -99,9 +114,9 @@ fn run_of(output: &Output, debug: &Path) -> Run {
     let text = String::from_utf8_lossy(&output.stdout);
     let events = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let log = std::fs::read(debug).unwrap_or_default();
-    let log = String::from_utf8_lossy(&log[log.len().saturating_sub(6000)..]).into_owned();
-    let all = format!("{text}{}\nend of the client's log:\n{log}", String::from_utf8_lossy(&output.stderr));
-    Run { events, code: output.status.code(), all }
+    let end = String::from_utf8_lossy(&log[log.len().saturating_sub(6000)..]);
+    let all = format!("{text}{}\nend of the client's log:\n{end}", String::from_utf8_lossy(&output.stderr));
+    Run { events, code: output.status.code(), log: String::from_utf8_lossy(&log).into_owned(), all }
 }
 
 fn counterpart(file: &str) -> PathBuf {
@@ -269,33 +284,51 @@ async fn signs_in_with_the_ticket_of_kinit() {
 async fn obtains_a_certificate_and_signs_in_with_it() {
     let lab = lab(7, Published::Autodiscover).await;
     let named = Client { auth: "tls-dsk", server: "fe02.contoso.test:5061", ..Client::of(&lab, "alice") };
-    assert_eq!(named.run().await.signed_on().contacts(), ALICES);
+    let by_certificate = |run: &Run, server: &str| {
+        assert_eq!(run.signed_on().contacts(), ALICES);
+        let mechanisms = run.mechanisms();
+        let only = mechanisms.iter().all(|(scheme, target)| *scheme == "TLS-DSK" && target.starts_with(server));
+        assert!(only && !mechanisms.is_empty(), "{mechanisms:?}");
+        let asked = run.log.matches("POST /CertProv/").count();
+        assert_eq!(asked, mechanisms.len(), "it asks for a certificate for each server: {mechanisms:?}");
+    };
+    by_certificate(&named.run().await, "fe02.contoso.test");
     let published = || async {
         use signin::authenticate::certificate::published::PublishedCertificates;
         lab.store().list(&"alice@contoso.test".parse().expect("an address")).await.expect("the store answers")
     };
     assert_eq!(published().await.len(), 1, "one certificate for the device");
     // Again: a new process makes a new key, and its certificate takes the old one's place.
-    let before = published().await[0].fingerprint;
-    assert_eq!(named.run().await.signed_on().contacts(), ALICES);
-    let after = published().await;
-    assert!(after.len() == 1 && after[0].fingerprint != before);
+    let mut before = published().await[0].fingerprint;
+    let mut another = async || {
+        let after = published().await;
+        assert!(after.len() == 1 && after[0].fingerprint != before, "a new one is in the place of the one before");
+        before = after[0].fingerprint;
+    };
+    by_certificate(&named.run().await, "fe02.contoso.test");
+    another().await;
     // Found by Autodiscover, inside and outside: web ticket, certificate, handshake.
-    for outside in [false, true] {
+    for (outside, server) in [(false, "fe0"), (true, "sip.contoso.test")] {
         let found = Client { auth: "tls-dsk", outside, ..Client::of(&lab, "alice") };
-        assert_eq!(found.run().await.signed_on().contacts(), ALICES);
+        by_certificate(&found.run().await, server);
+        another().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs pidgin-sipe, libpurple-dev and root; run by make test"]
-async fn carries_its_certificate_home_after_a_redirect() {
+async fn obtains_a_certificate_for_each_server_of_a_redirect() {
     let lab = lab(8, Published::Everything).await;
     let client = Client { auth: "tls-dsk", server: "dir.contoso.test:5061", ..Client::of(&lab, "bob") };
-    assert_eq!(client.run().await.signed_on().contacts().len(), 2);
     // In automatic mode it takes the first of what is offered that it can.
-    let client = Client { auth: "auto", ..client };
-    assert_eq!(client.run().await.signed_on().contacts().len(), 2);
+    for auth in ["tls-dsk", "auto"] {
+        let run = Client { auth, ..client }.run().await;
+        assert_eq!(run.signed_on().contacts().len(), 2);
+        let servers = [("TLS-DSK", "dir.contoso.test"), ("TLS-DSK", "fe03.contoso.test")];
+        assert_eq!(run.mechanisms(), servers, "{auth}");
+        assert_eq!(run.log.matches("SIP/2.0 301 ").count(), 1, "{auth}: redirected once");
+        assert_eq!(run.log.matches("POST /CertProv/").count(), 2, "{auth}: it asks for a certificate for each server");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -308,13 +341,23 @@ async fn needs_what_is_old_and_says_so_where_it_is_switched_off() {
         old_cryptography: OldCryptography::default().without(algorithm),
         ..LabConfig::default()
     };
-    for (block, algorithm, fails) in
-        [(9, OldAlgorithm::Rc4, "ntlm"), (10, OldAlgorithm::Tls10, "tls-dsk"), (11, OldAlgorithm::Sha1, "tls-dsk")]
-    {
+    let no_port = "Web ticket request to https://web1.contoso.test:443/CertProv/CertProvisioningService.svc failed";
+    // Status of the client, what it shows, and what the server told it: not to be among what is offered, or the cause.
+    for (block, algorithm, fails, code, shown, told) in [
+        (9, OldAlgorithm::Rc4, "ntlm", 13, "Incompatible authentication scheme chosen", "WWW-Authenticate: Kerberos"),
+        (10, OldAlgorithm::Tls10, "tls-dsk", 12, "Failed to authenticate to server", "cause=\"dsk-inner-version\""),
+        (11, OldAlgorithm::Sha1, "tls-dsk", 12, no_port, "CertProvisioningServiceWebTicketProof"),
+    ] {
         let lab = Lab::start(&config(block, algorithm)).await.expect("a lab");
         let client = Client { server: "fe02.contoso.test:5061", ..Client::of(&lab, "alice") };
         let refused = Client { auth: fails, ..client }.run().await;
-        assert!(!refused.has("signed-on") && refused.code != Some(0), "{algorithm}, {fails}:\n{}", refused.all);
+        refused.refused(code);
+        let said = refused.events.iter().find(|event| event["event"] == "connection-error").expect("it says why");
+        assert_eq!(said["text"], shown, "{algorithm}:\n{}", refused.all);
+        assert!(refused.log.contains(told), "{algorithm}:\n{}", refused.all);
+        assert_eq!(refused.log.contains("WWW-Authenticate: NTLM"), fails != "ntlm", "{algorithm}: what is offered");
+        let proof = refused.log.contains("CertProvisioningServiceWebTicketProof_SHA1");
+        assert!(!(algorithm == OldAlgorithm::Sha1 && proof), "the port for SHA-1 is not named");
         if fails != "ntlm" {
             assert_eq!(Client { auth: "ntlm", ..client }.run().await.signed_on().contacts(), ALICES, "{algorithm}");
         }
