@@ -1,15 +1,20 @@
-//! tshark reads a recorded lab run: DNS, TLS, HTTP and, with the session keys, SIP and the NTLM inside it. Nothing of it
-//! may be malformed; and enough of it must have been understood for that to mean something.
+//! tshark reads a recorded lab run with every mechanism: DNS, TLS, Kerberos with the KDC and, with the session keys, SIP,
+//! HTTP and the NTLM inside it. Nothing of it may be malformed; and enough of it must have been understood for that to mean
+//! something. Of tokens in SIP it knows the scheme and does not look inside.
 
 mod support;
 
 use lab::{Lab, LabConfig};
+use signin::authenticate::client::Choice;
+use signin::authenticate::message::Scheme;
+use signin::tickets::{Source, Tickets};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::Attempt;
+use support::{Attempt, Pocket};
 
 const NEEDS: &str = "needs tshark and root; run by make test";
 
@@ -73,14 +78,31 @@ async fn tshark_finds_nothing_malformed_in_a_lab_run() {
         LabConfig { address: Some(Ipv4Addr::new(127, 79, 0, 10)), standard_ports: true, ..LabConfig::default() };
     let lab = Lab::start(&config).await.unwrap_or_else(|error| panic!("{NEEDS}: {error}"));
     let running = Capture::start(&capture);
+    let kerberos = {
+        let mut attempt = Attempt::of(&lab, "bob").at("dir.contoso.test");
+        attempt.sign_in.choice = Choice::Only(Scheme::Kerberos);
+        let source = Source { realm: Some(lab.ready().realm.clone()), ..Source::default() };
+        attempt.sign_in.log_on.as_mut().expect("has one").tickets = Some(Arc::new(Tickets::new(source)));
+        attempt
+    };
+    let certificate = {
+        let mut attempt = Attempt::of(&lab, "alice").at("fe02.contoso.test");
+        attempt.sign_in.choice = Choice::Only(Scheme::TlsDsk);
+        attempt.sign_in.keyring = Some(Arc::new(Pocket::default()));
+        attempt
+    };
     let attempts = [
+        kerberos,
+        certificate,
         Attempt::of(&lab, "alice"),
         Attempt::of(&lab, "bob").at("dir.contoso.test"),
         Attempt::of(&lab, "carol").outside(&lab),
     ];
     for mut attempt in attempts {
         attempt.sockets.key_log = Some(keys.clone());
-        attempt.run().await;
+        let outcome = attempt.run().await;
+        let expected = if outcome.report.address.starts_with("carol") { "user-no-remote-access" } else { "signed in" };
+        assert_eq!(outcome.id(), expected, "{}", outcome.sentence());
     }
     running.stop();
 
@@ -101,6 +123,22 @@ async fn tshark_finds_nothing_malformed_in_a_lab_run() {
     }
     let tokens = counted(read(&capture, &keys, "ntlmssp.messagetype", "ntlmssp.messagetype"));
     assert!(tokens.len() >= 2, "NTLM was understood: {tokens:?}");
+    // What the KDC was asked and answered: 10 and 11 with the password, 12 and 13 with the ticket, which is shown in a 14;
+    // 30 for the proof that the first question lacks.
+    let kerberos = counted(read(&capture, &keys, "kerberos && tcp.port == 88", "kerberos.msg_type"));
+    for (kind, least) in [("10", 2), ("11", 1), ("12", 2), ("13", 2), ("14", 2), ("30", 1)] {
+        assert!(kerberos.get(kind).is_some_and(|n| *n >= least), "{kerberos:?}");
+    }
+    let types = counted(read(&capture, &keys, "kerberos.msg_type == 10", "kerberos.ENCTYPE"));
+    assert!(
+        types.contains_key("18") && !types.contains_key("23"),
+        "a password proves itself under AES only: {types:?}"
+    );
+    // Offers, tokens and signatures: two servers with Kerberos, one with TLS-DSK, four with NTLM.
+    let schemes = counted(read(&capture, &keys, "sip.Method && sip.auth.scheme", "sip.auth.scheme"));
+    for (scheme, least) in [("Kerberos", 2), ("TLS-DSK", 3), ("NTLM", 8)] {
+        assert!(schemes.get(scheme).is_some_and(|n| *n >= least), "{schemes:?}");
+    }
     assert!(read(&capture, &keys, "dns.qry.name", "dns.qry.name").len() >= 10);
     assert!(read(&capture, &keys, "http.request", "http.request.method").len() >= 4);
 }
