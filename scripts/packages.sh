@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the system packages that building ("build"), testing ("test") and measuring beside others ("bench") need, when
 # any is missing.
-# On Debian and its kin with apt-get, through sudo when not root; elsewhere the missing ones are printed and nothing is touched.
+# On Debian and its kin with apt-get, through sudo when not root; elsewhere what is missing is named, with the Debian
+# package that has it, and nothing is touched.
 set -euo pipefail
 
 build=(gcc pkg-config libssl-dev)
@@ -9,6 +10,34 @@ test=(pidgin-sipe libpurple-dev libglib2.0-dev libxml2-dev gss-ntlmssp libkrb5-d
   samba samba-ad-provision samba-dsdb-modules samba-vfs-modules winbind ldb-tools python3-samba python3-dnspython
   python3-markdown python3-setproctitle tshark iproute2 util-linux python3 mono-mcs mono-runtime)
 bench=(kamailio kamailio-presence-modules kamailio-tls-modules)
+
+# How to see, without a package manager's word, that what a package brings is there: a command, a module of pkg-config, a
+# module of Python, or a file somewhere under the usual folders. "-": only together with another package of the list.
+declare -A brings=(
+  [gcc]=command:cc [pkg-config]=command:pkg-config [libssl-dev]=pkg-config:openssl
+  [pidgin-sipe]=file:purple-2/libsipe.so [libpurple-dev]=pkg-config:purple [libglib2.0-dev]=pkg-config:glib-2.0
+  [libxml2-dev]=pkg-config:libxml-2.0 [gss-ntlmssp]=file:gssntlmssp.so [libkrb5-dev]=pkg-config:krb5-gssapi
+  [krb5-kdc]=command:krb5kdc [krb5-admin-server]=command:kadmin.local [krb5-user]=command:kinit [curl]=command:curl
+  [xmlsec1]=command:xmlsec1 [samba]=command:samba [samba-ad-provision]=- [samba-dsdb-modules]=- [samba-vfs-modules]=-
+  [winbind]=command:winbindd [ldb-tools]=command:ldbmodify [python3-samba]=python:samba [python3-dnspython]=python:dns
+  [python3-markdown]=python:markdown [python3-setproctitle]=python:setproctitle [tshark]=command:tshark
+  [iproute2]=command:ip [util-linux]=command:unshare [python3]=command:python3 [mono-mcs]=command:mcs
+  [mono-runtime]=command:mono [kamailio]=command:kamailio [kamailio-presence-modules]=file:kamailio/modules/presence.so
+  [kamailio-tls-modules]=file:kamailio/modules/tls.so
+)
+
+is_there() { # package
+  local how=${brings[$1]:-} what
+  what=${how#*:}
+  case "$how" in
+    command:*) PATH="$PATH:/usr/sbin:/sbin" command -v "$what" >/dev/null 2>&1 ;;
+    pkg-config:*) pkg-config --exists "$what" >/dev/null 2>&1 ;;
+    python:*) "$([ -x /usr/bin/python3 ] && echo /usr/bin/python3 || echo python3)" -c "import $what" >/dev/null 2>&1 ;;
+    file:*) [ -n "$(find /usr/lib /usr/lib64 /usr/local/lib -path "*/$what" -print -quit 2>/dev/null)" ] ;;
+    -) true ;;
+    *) echo "packages.sh: it is not said how to see that $1 is there" >&2; exit 2 ;;
+  esac
+}
 
 wanted=()
 for set in "$@"; do
@@ -20,13 +49,20 @@ for set in "$@"; do
   esac
 done
 
-if ! command -v dpkg-query >/dev/null 2>&1; then
-  if command -v cc >/dev/null 2>&1 && pkg-config --exists openssl 2>/dev/null; then exit 0; fi
-  echo "This system has no apt-get. Install what corresponds to: ${wanted[*]}" >&2
-  exit 0
+missing=()
+if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
+  for package in "${wanted[@]}"; do
+    is_there "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || exit 0
+  echo "This system has no apt-get, and something is missing. By the name of Debian's package, and what it brings:" >&2
+  for package in "${missing[@]}"; do
+    echo "  $package (${brings[$package]/:/ })" >&2
+  done
+  echo "Install what corresponds to it, then try again." >&2
+  exit 1
 fi
 
-missing=()
 for package in "${wanted[@]}"; do
   state=$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null || true)
   [ "$state" = installed ] || missing+=("$package")
