@@ -24,7 +24,8 @@ impl Krb5Conf {
         self.kdcs.iter().filter(|(of, _)| of == realm).map(|(_, kdc)| kdc.clone()).collect()
     }
 
-    fn read(text: &str) -> Krb5Conf {
+    /// What a text says; what cannot be understood is passed over.
+    pub(crate) fn read(text: &str) -> Krb5Conf {
         let mut conf = Krb5Conf::default();
         let (mut section, mut realm) = (String::new(), None);
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
@@ -57,6 +58,38 @@ impl Krb5Conf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_harm(text in "(\\[?(libdefaults|realms|x)\\]?|[=\\{\\}#; \t\n]|kdc|tcp/|default_realm|A\\.B|:88|\\PC)*") {
+            let conf = Krb5Conf::read(&text);
+            let values = text.lines().filter_map(|line| line.split_once('=')).count();
+            prop_assert!(conf.kdcs.len() <= values, "no KDC that is not there");
+            prop_assert!(conf.kdcs.iter().all(|(_, kdc)| !kdc.host.is_empty()));
+        }
+
+        #[test]
+        fn what_is_written_is_found(
+            realms in proptest::collection::btree_map("[A-Z]{1,8}\\.TEST", proptest::collection::vec(("[a-z]{1,8}", 1_u16..), 0..4), 0..4),
+            comment in "#[^\r\n]*", first in 0_usize..4,
+        ) {
+            let mut text = format!("{comment}\n[libdefaults]\n");
+            let default = realms.keys().nth(first).cloned();
+            text.extend(default.iter().map(|realm| format!("default_realm={realm}\n{comment}\n")));
+            text.push_str(" [realms] \n");
+            for (realm, kdcs) in &realms {
+                let kdcs: String = kdcs.iter().map(|(host, port)| format!("\tkdc = {host}:{port}\n{comment}\n")).collect();
+                text.push_str(&format!("{realm} = {{\n{kdcs}}}\n"));
+            }
+            let conf = Krb5Conf::read(&text);
+            prop_assert_eq!(&conf.default_realm, &default);
+            for (realm, kdcs) in &realms {
+                let found: Vec<_> = conf.kdcs_of(realm).into_iter().map(|kdc| (kdc.host, kdc.port)).collect();
+                prop_assert_eq!(&found, kdcs);
+            }
+        }
+    }
 
     #[test]
     fn realms_and_kdcs_are_found_among_everything_else() {

@@ -316,6 +316,62 @@ impl fmt::Display for AuthenticationInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::collection::vec;
+    use proptest::option::of;
+    use proptest::prelude::*;
+
+    /// A value that can be quoted as it is.
+    const VALUE: &str = "[^\"\\\\\r\n]{0,20}";
+
+    fn scheme() -> impl Strategy<Value = Scheme> {
+        let known = prop_oneof![Just(Scheme::Ntlm), Just(Scheme::Kerberos), Just(Scheme::TlsDsk)];
+        prop_oneof![3 => known, 1 => "[A-Z][A-Za-z0-9-]{0,9}".prop_map(|token| Scheme::from_token(&token))]
+    }
+
+    fn version() -> impl Strategy<Value = Version> {
+        prop_oneof![Just(Version::V3), Just(Version::V4)]
+    }
+
+    fn signature() -> impl Strategy<Value = Signature> {
+        ("[0-9a-f]{8}", any::<u32>(), vec(any::<u8>(), 0..32)).prop_map(|(rand, num, mac)| Signature { rand, num, mac })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            (scheme, realm, target_name) in (scheme(), VALUE, VALUE),
+            (version, opaque, sts_uri) in (of(version()), of(VALUE), of(VALUE)),
+            gssapi_data in of(vec(any::<u8>(), 0..60)),
+            (made, signature) in (signature(), of(signature())),
+        ) {
+            let challenge = Challenge {
+                scheme: scheme.clone(), realm: realm.clone(), target_name: target_name.clone(), version,
+                opaque: opaque.clone(), gssapi_data: gssapi_data.clone(), sts_uri,
+            };
+            prop_assert_eq!(Challenge::parse(&challenge.to_string()), Ok(challenge));
+            let credentials = Credentials {
+                scheme: scheme.clone(), realm: realm.clone(), target_name: target_name.clone(), version,
+                opaque: opaque.clone(), gssapi_data: gssapi_data.clone(), signature,
+            };
+            prop_assert_eq!(Credentials::parse(&credentials.to_string()), Ok(credentials));
+            let info = AuthenticationInfo { scheme, realm, target_name, opaque, gssapi_data, version, signature: made };
+            prop_assert_eq!(AuthenticationInfo::parse(&info.to_string()), Ok(info));
+        }
+
+        #[test]
+        fn any_text_is_read_without_harm(
+            text in "(NTLM|Kerberos|[ ,=\"\\\\]|realm=|targetname=|version=|gssapi-data=|opaque=|crand=|cnum=|response=|srand=|snum=|rspauth=|[0-9a-fA-F]{2}|\\PC)*"
+        ) {
+            for read in [
+                Challenge::parse(&text).map(|read| read.to_string()),
+                Credentials::parse(&text).map(|read| read.to_string()),
+                AuthenticationInfo::parse(&text).map(|read| read.to_string()),
+            ] {
+                // Nothing that was not there: scheme, values, and our own names and marks around them.
+                prop_assert!(read.map_or(0, |written| written.len()) <= 2 * text.len() + 200);
+            }
+        }
+    }
 
     #[test]
     fn headers_survive_print_and_parse() {
