@@ -35,6 +35,32 @@ fn a_request_has_one_sender() {
     assert_eq!(status(&format!("{}{to}CSeq: 2 REGISTER\r\n", from("alice"))), 400);
 }
 
+#[test]
+fn what_nobody_could_answer_is_refused() {
+    const WHOLE: &str = "REGISTER sip:contoso.test SIP/2.0\r\nVia: SIP/2.0/TLS 198.51.100.7:50001, SIP/2.0/TLS 192.0.2.9\r\n\
+                         Max-Forwards: 70\r\nFrom: <sip:alice@contoso.test>;tag=1;epid=a0ae9e6cb0\r\n\
+                         To: <sip:alice@contoso.test>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\n\r\n";
+    let answered = |text: &str| {
+        let world = World::contoso();
+        let answer = world.ask(world.connect("fe01"), text.as_bytes());
+        let message = Message::parse(answer.as_bytes()).expect("a message");
+        (message.status(), signin::reply::Told::by(&message).reason.unwrap_or_default())
+    };
+    assert_eq!(answered(WHOLE), (Some(401), String::new()));
+    for (line, name) in
+        [("From: ", "From"), ("To: ", "To"), ("Call-ID: ", "Call-ID"), ("CSeq: ", "CSeq"), ("Via: ", "Via")]
+    {
+        let start = WHOLE.find(&format!("\n{line}")).expect("it has one") + 1;
+        let end = start + WHOLE[start..].find("\r\n").expect("it ends") + 2;
+        let without = format!("{}{}", &WHOLE[..start], &WHOLE[end..]);
+        assert_eq!(answered(&without), (Some(400), format!("Invalid request: no {name}")));
+    }
+    let bad_via = WHOLE.replace("SIP/2.0/TLS 198.51.100.7:50001", "SIP/2.0 198.51.100.7");
+    assert_eq!(answered(&bad_via), (Some(400), "Invalid request: Via".to_owned()));
+    let bad_to = WHOLE.replace("To: <sip:alice@contoso.test>", "To: \"<sip:alice");
+    assert_eq!(answered(&bad_to), (Some(400), "Invalid request: To".to_owned()));
+}
+
 /// Whoever passes the tokens of a logon on, from a server of his own to this one, has no key and can sign nothing.
 #[test]
 fn a_last_leg_that_is_not_signed_signs_nobody_in() {

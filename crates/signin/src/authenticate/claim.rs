@@ -3,7 +3,7 @@
 use crate::name::Aor;
 use crate::register::endpoint::{EndpointError, Epid, InstanceId};
 use crate::reply::Diagnostics;
-use sip::{Message, Name, NameAddr};
+use sip::{Message, Name, NameAddr, Via};
 
 /// Who sent a request, as far as its own headers say: nothing here is proven yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,11 +21,19 @@ impl Claim {
     pub(super) fn of(message: &Message<'_>) -> Result<Claim, Diagnostics> {
         let bad = |why: &str| Diagnostics::public(17001, format!("Invalid request: {why}"));
         // A signature covers the first of several; another reader, to whom the message is passed on, may believe the last.
+        // RFC 3261 §8.1.1 wants each, and nobody could answer without.
         for name in [Name::From, Name::To, Name::CallId, Name::CSeq] {
-            if message.all(name).nth(1).is_some() {
-                return Err(bad(&format!("more than one {}", name.as_str())));
+            let mut values = message.all(name);
+            match (values.next(), values.next()) {
+                (Some(_), None) => {}
+                (None, _) => return Err(bad(&format!("no {}", name.as_str()))),
+                (Some(_), Some(_)) => return Err(bad(&format!("more than one {}", name.as_str()))),
             }
         }
+        message.header(Name::To).and_then(|to| NameAddr::parse(to).ok()?.uri().ok()).ok_or_else(|| bad("To"))?;
+        // The first is the client's, and names who is answered; those behind it are for whoever put them there.
+        let via = message.all(Name::Via).flat_map(sip::header::split_list).next().ok_or_else(|| bad("no Via"))?;
+        Via::parse(via).map_err(|_| bad("Via"))?;
         let from = message.header(Name::From).and_then(|v| NameAddr::parse(v).ok()).ok_or_else(|| bad("From"))?;
         let aor = Aor::from_uri(from.uri).map_err(|_| bad("From"))?;
         let epid = match from.params.get("epid") {

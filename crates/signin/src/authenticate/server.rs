@@ -740,7 +740,7 @@ mod tests {
         let settings =
             Settings { handshakes_per_address: 3, ..Settings::new("fe01.contoso.test", "contoso.test", offers) };
         let mut associations = Associations::new(settings);
-        let text = "REGISTER sip:contoso.test SIP/2.0\r\nFrom: <sip:alice@contoso.test>;tag=1;epid=a0ae9e6cb0\r\nTo: <sip:alice@contoso.test>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nAuthorization: NTLM qop=\"auth\", realm=\"SIP Communications Service\", targetname=\"fe01.contoso.test\", gssapi-data=\"\", version=4\r\n\r\n";
+        let text = "REGISTER sip:contoso.test SIP/2.0\r\nVia: SIP/2.0/TLS 192.0.2.1\r\nFrom: <sip:alice@contoso.test>;tag=1;epid=a0ae9e6cb0\r\nTo: <sip:alice@contoso.test>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nAuthorization: NTLM qop=\"auth\", realm=\"SIP Communications Service\", targetname=\"fe01.contoso.test\", gssapi-data=\"\", version=4\r\n\r\n";
         let message = Message::parse(text.as_bytes()).expect("parses");
         let counter = std::cell::Cell::new(0u8);
         let random = |bytes: &mut [u8]| bytes.fill(counter.replace(counter.get() + 1));
