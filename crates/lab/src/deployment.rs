@@ -250,7 +250,9 @@ impl Lab {
     }
 
     fn start_web(&mut self, common: &Common, host: &Host) -> Result<(), LabError> {
-        let identity = common.identity(host)?.for_http()?;
+        let identity = common.identity(host)?;
+        let channel = identity.channel();
+        let identity = identity.for_http()?;
         for secure in [true, false] {
             let site = Site {
                 location: match host.kind {
@@ -260,6 +262,7 @@ impl Lab {
                 secure,
                 web: host.fqdn.to_owned(),
                 fqdn: host.fqdn.to_owned(),
+                channel,
                 elsewhere: BTreeMap::new(),
             };
             let services = WebServices::new(site, &common.backing());
