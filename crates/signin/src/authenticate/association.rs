@@ -154,6 +154,9 @@ impl Association {
             .map_err(|_| Unsignable("a header"))
             .and_then(|text| text)?;
         let mac = self.keys.sign(by, &text);
+        if mac.is_empty() {
+            return Err(Unsignable("the signature of the system's Kerberos library"));
+        }
         self.sent = num;
         Ok(Signature { rand, num, mac })
     }

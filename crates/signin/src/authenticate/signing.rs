@@ -7,7 +7,7 @@ use super::message::Scheme;
 use sip::{CSeq, Message, Name, NameAddr};
 use std::fmt::Write;
 
-/// A message lacks a header without which nothing can be signed or checked.
+/// A message lacks a header without which nothing can be signed or checked, or the key is elsewhere and does not sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is missing or cannot be understood")]
 pub struct Unsignable(pub &'static str);

@@ -12,8 +12,8 @@ use signin::authenticate::server::Settings as AuthSettings;
 use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
 use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
 use signin::io::{
-    Bytes, ConnId, ConnectError, Connected, DnsAnswer, Io, Now, Operation, Outcome, Pending, StreamError, Target,
-    TlsError, TlsSession,
+    Bytes, ConnId, ConnectError, Connected, DnsAnswer, Io, Now, Operation, Outcome, Pending, SecContextError,
+    StreamError, Target, TlsError, TlsSession,
 };
 use signin::journal::{Journal, ServerEvent};
 use signin::name::{AccountName, Aor};
@@ -462,6 +462,7 @@ impl World {
             Operation::Receive { conn, limit } => Outcome::Received(self.receive(conn, limit).await),
             Operation::Exchange { .. } => panic!("no web services here"),
             Operation::NewKey { .. } => Outcome::NewKey(Err("no keys are made here".to_owned())),
+            Operation::InitSecContext { .. } => Outcome::SecContext(Err(SecContextError::Absent)),
             Operation::Close { conn } => {
                 self.hang_up(conn);
                 Outcome::Done
