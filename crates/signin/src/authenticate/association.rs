@@ -333,6 +333,29 @@ mod tests {
         }
     }
 
+    /// A context whose ticket has ended.
+    struct Ended;
+
+    impl kerberos::PerMessageCalls for Ended {
+        fn get_mic(&self, _: &[u8]) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn verify_mic(&self, _: &[u8], _: &[u8]) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_signed_is_not_sent() {
+        let keys = MessageKeys::Kerberos(Box::new(kerberos::MessageKeys::of_context(std::sync::Arc::new(Ended))));
+        let (realm, target) = (String::from("r"), String::from("sip/fe"));
+        let mut association = Association::new(None, Scheme::Kerberos, Version::V4, realm, target, keys);
+        let mut draft = request(3);
+        assert!(association.sign_as_client(&mut draft, 7, Some(vec![1, 2])).is_err());
+        assert!(!String::from_utf8_lossy(&draft.finish()).contains("Authorization"));
+    }
+
     proptest! {
         #[test]
         fn window_agrees_with_a_set(numbers in prop::collection::vec(1u32..2000, 1..300)) {
