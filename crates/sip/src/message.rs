@@ -228,13 +228,14 @@ impl<'a> Message<'a> {
         let (mut from, mut rest) = (first_end + 1, &text[first_end + 1..]);
         let head_end = loop {
             let mut end = next_end()?;
+            // Before folds are looked for: a body may begin with a blank.
+            if let [b'\n', ..] | [b'\r', b'\n', ..] = rest.as_bytes() {
+                break end + 1;
+            }
             while let Some(b' ' | b'\t') = text.as_bytes().get(end + 1) {
                 end = next_end()?;
             }
             let (line, after) = rest.split_at(end + 1 - from);
-            if let [b'\n'] | [b'\r', b'\n'] = line.as_bytes() {
-                break end + 1;
-            }
             let line = match spelling::usual(rest.as_bytes()) {
                 Some((name, colon)) => {
                     let (spelling, rest) = line.split_at(colon);
