@@ -71,7 +71,7 @@ pub enum SignatureError {
     /// It names another association.
     #[error("the signature belongs to another association")]
     OtherAssociation,
-    /// The message lacks a header it would cover.
+    /// The message lacks a header it would cover, or contradicts one.
     #[error(transparent)]
     Unsignable(#[from] Unsignable),
     /// It is wrong: the message was altered, or signed with another key.
@@ -151,11 +151,11 @@ impl Association {
         let salt = self.salt(&rand, num);
         let text = draft
             .read_back(|message| signing::text(&salt, message))
-            .map_err(|_| Unsignable("a header"))
+            .map_err(|_| Unsignable::Header("a header"))
             .and_then(|text| text)?;
         let mac = self.keys.sign(by, &text);
         if mac.is_empty() {
-            return Err(Unsignable("the signature of the system's Kerberos library"));
+            return Err(Unsignable::KeyElsewhere);
         }
         self.sent = num;
         Ok(Signature { rand, num, mac })

@@ -215,6 +215,17 @@ impl Phone {
         self.world.send(self.conn, &draft.finish()).expect("open");
     }
 
+    /// A signed request of that method, from this endpoint to itself, that is not sent.
+    pub(crate) fn signed_text(&mut self, method: &str) -> String {
+        let mut draft = match method {
+            "REGISTER" => self.register_draft(None),
+            _ => self.outside_draft(method),
+        };
+        let association = self.association.as_mut().expect("authenticated");
+        association.sign_as_client(&mut draft, 0x0102_0304, None).expect("signable");
+        String::from_utf8(draft.finish()).expect("text")
+    }
+
     /// Sends a message as it is.
     pub(crate) fn send_unsigned(&self, draft: Draft) {
         self.world.send(self.conn, &draft.finish()).expect("open");
@@ -321,20 +332,24 @@ impl Phone {
     }
 
     fn subscribe_draft(&mut self, event: &str) -> Draft {
+        let mut draft = self.outside_draft("SUBSCRIBE");
+        draft.header("Event", event).header("Supported", "ms-piggyback-first-notify");
+        draft
+    }
+
+    fn outside_draft(&mut self, method: &str) -> Draft {
         self.cseq += 1;
         let Registration { aor, epid, call_id, from_tag, instance, .. } = &self.registration;
         let uri = aor.to_uri();
-        let mut draft = Draft::request("SUBSCRIBE", &uri);
+        let mut draft = Draft::request(method, &uri);
         draft
             .header("Via", format_args!("SIP/2.0/TLS {}", local()))
             .header("Max-Forwards", 70)
             .header("From", format_args!("<{uri}>;tag={from_tag};epid={}", epid.as_str()))
             .header("To", format_args!("<{uri}>"))
-            .header("Call-ID", format_args!("{call_id}-{event}"))
-            .header("CSeq", format_args!("{} SUBSCRIBE", self.cseq))
-            .header("Contact", format_args!("<sip:{}>;+sip.instance={}", local(), instance.to_parameter()))
-            .header("Event", event)
-            .header("Supported", "ms-piggyback-first-notify");
+            .header("Call-ID", format_args!("{call_id}-{}", self.cseq))
+            .header("CSeq", format_args!("{} {method}", self.cseq))
+            .header("Contact", format_args!("<sip:{}>;+sip.instance={}", local(), instance.to_parameter()));
         draft
     }
 }
