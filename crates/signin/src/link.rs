@@ -253,11 +253,13 @@ impl<'a> Link<'a> {
         Ok(bytes)
     }
 
-    /// Checks the signature of a response. A 401 cannot be signed: the server does not accept us (any more).
+    /// Checks the signature of a response. A 401 cannot be signed: the server does not accept us (any more). Nor can a
+    /// server that was not able to find out who we are: until it has signed something, it has no keys.
     fn check(&mut self, message: &Message<'_>) -> Result<(), LinkError> {
-        match &mut self.association {
-            Some(association) if message.status() != Some(401) => Ok(association.check_server(message)?),
-            _ => Ok(()),
+        match (&mut self.association, message.status()) {
+            (None, _) | (Some(_), Some(401)) => Ok(()),
+            (Some(association), Some(500..=599)) if association.has_nothing_signed(message) => Ok(()),
+            (Some(association), _) => Ok(association.check_server(message)?),
         }
     }
 

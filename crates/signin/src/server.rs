@@ -213,6 +213,13 @@ impl FrontEnd {
         self.foundations.journal.note(&self.here.fqdn, event);
     }
 
+    /// What a reply says to the log alone.
+    fn note_trouble(&self, reply: &Reply) {
+        if let Some(why) = &reply.log {
+            self.note(&ServerEvent::Unavailable { why: why.clone() });
+        }
+    }
+
     fn now(&self) -> Duration {
         self.foundations.surroundings.now().since_start
     }
@@ -261,8 +268,7 @@ impl FrontEnd {
         let outcome = asked.await;
         let Ok(message) = Message::parse(&bytes) else { return };
         if let Err(Refusal::Unavailable(error)) = &outcome {
-            self.note(&ServerEvent::Unavailable { why: error.to_string() });
-            return self.answer_unsigned(&hop, &message, &unavailable(error));
+            return self.answer_unsigned(&hop, &message, &unavailable(error, false));
         }
         let examined = self.with_associations(|a, moment| a.asked(moment, completing, outcome, &message));
         if let Some(rest) = self.proceed(hop, &message, &bytes, examined) {
@@ -282,12 +288,14 @@ impl FrontEnd {
 
     /// The only way out for what no association can sign: there is none yet.
     fn answer_unsigned(&self, hop: &Hop, request: &Message<'_>, reply: &Reply) {
+        self.note_trouble(reply);
         let draft = outgoing::response(request, reply, &self.new_tag(), hop, &self.here.fqdn);
         self.foundations.wire.send(hop.conn, draft.finish());
     }
 
     /// Every other response: signed by the association that verified the request. An ACK is never answered.
     fn answer(&self, arrived: &Arrived, verified: &Verified, reply: &Reply) {
+        self.note_trouble(reply);
         let Ok(request) = Message::parse(&arrived.bytes) else { return };
         if request.method() == Some("ACK") {
             return;
@@ -324,8 +332,7 @@ impl FrontEnd {
         let decision = match self.decide(verified).await {
             Ok(decision) => decision,
             Err(error) => {
-                self.note(&ServerEvent::Unavailable { why: error.to_string() });
-                self.answer(arrived, verified, &unavailable(&error));
+                self.answer(arrived, verified, &unavailable(&error, true));
                 return self.part_with_newcomer(verified).await;
             }
         };
@@ -476,8 +483,7 @@ impl FrontEnd {
                 return self.part(verified).await;
             }
             Err(error) => {
-                self.note(&ServerEvent::Unavailable { why: error.to_string() });
-                self.answer(arrived, verified, &unavailable(&error));
+                self.answer(arrived, verified, &unavailable(&error, true));
                 return self.part_with_newcomer(verified).await;
             }
         }
@@ -651,10 +657,17 @@ impl SipService for FrontEnd {
     }
 }
 
-/// The directory could not answer: the user is told that it is not his fault, the log has the cause.
-fn unavailable(error: &DirectoryError) -> Reply {
-    let why = Diagnostics::internal(1007, format!("Temporarily cannot route: {error}"));
-    Reply::new(504, "Server time-out").because(why)
+/// What everybody may know of a directory or verifier that does not answer.
+const CANNOT_ROUTE: &str = "Temporarily cannot route";
+
+/// The directory or the verifier could not answer: the user is told that it is not his fault, the log has the whole text.
+/// Who has proven who he is, inside, is told in fixed words what is wrong too. The cause is told inside to all, for with
+/// no domain controller nobody can prove anything; outside it is not told.
+fn unavailable(error: &DirectoryError, proven: bool) -> Reply {
+    let fault = error.fault;
+    let reason = if proven { format!("{CANNOT_ROUTE}: {fault}") } else { CANNOT_ROUTE.to_owned() };
+    let why = Diagnostics { cause: fault.id(), ..Diagnostics::internal(1007, reason).outside(CANNOT_ROUTE) };
+    Reply::new(504, "Server time-out").because(why).logged(error.to_string())
 }
 
 /// `Sun, 22 Nov 2026 13:00:00 GMT`: RFC 3261 §20.17.

@@ -166,6 +166,12 @@ impl Association {
         self.check(Side::Client, signature, message)
     }
 
+    /// Whether the server has signed nothing yet, this message neither.
+    pub fn has_nothing_signed(&self, message: &Message<'_>) -> bool {
+        let signatures = [sip::Name::AuthenticationInfo, sip::Name::ProxyAuthenticationInfo];
+        self.received.is_empty() && signatures.iter().all(|name| message.header(*name).is_none())
+    }
+
     /// A client checks a server's signature, and that the message is new.
     pub fn check_server(&mut self, message: &Message<'_>) -> Result<(), SignatureError> {
         let value = message
@@ -226,6 +232,11 @@ impl ReplayWindow {
         let new = self.seen[word] & bit == 0;
         self.seen[word] |= bit;
         new
+    }
+
+    /// Whether no number was seen yet.
+    fn is_empty(&self) -> bool {
+        self.seen.iter().all(|word| *word == 0)
     }
 
     fn slide(&mut self, by: u32) {

@@ -3,7 +3,7 @@
 use super::endpoint::{Epid, InstanceId};
 use super::message::{own_binding, redirect_targets};
 use crate::name::Aor;
-use crate::reply::diagnostics;
+use crate::reply::Told;
 use crate::report::{Certainty, Verdict};
 use sip::{Draft, Message, Name};
 use std::net::SocketAddr;
@@ -148,6 +148,8 @@ pub enum RegisterFailure {
         id: Option<u32>,
         /// Its reason.
         why: Option<String>,
+        /// Id of the failure catalogue, when the server told it.
+        cause: Option<String>,
     },
     /// A 301 that names no server to go to.
     #[error("{server} redirects without naming a server that can be reached over TLS")]
@@ -202,19 +204,21 @@ pub enum RegisterFailure {
 impl RegisterFailure {
     /// Reads a final answer that is an error.
     pub fn refused(server: &str, response: &Message<'_>) -> RegisterFailure {
-        let (id, why) = diagnostics(response);
+        let Told { id, reason: why, cause } = Told::by(response);
         let (code, reason) = match response.start() {
             sip::StartLine::Response { code, reason } => (code, reason.to_owned()),
             sip::StartLine::Request { .. } => (0, String::new()),
         };
         let why = why.or_else(|| response.header(Name::Warning).map(str::to_owned));
-        RegisterFailure::Refused { server: server.to_owned(), code, reason, id, why }
+        RegisterFailure::Refused { server: server.to_owned(), code, reason, id, why, cause }
     }
 
     /// What it means and what to do.
     pub fn verdict(&self) -> Verdict {
         let (id, certainty, fix) = match self {
-            RegisterFailure::Refused { code, id, .. } => meaning(*code, *id),
+            RegisterFailure::Refused { code, id, cause, .. } => {
+                told(cause.as_deref()).unwrap_or_else(|| meaning(*code, *id))
+            }
             RegisterFailure::NoTarget { .. } => (
                 "redir-no-contact",
                 Certainty::Certain,
@@ -251,6 +255,21 @@ impl RegisterFailure {
         };
         Verdict { id: id.to_owned(), certainty, sentence: self.to_string(), fix: fix.to_owned() }
     }
+}
+
+/// A finding that the server made itself.
+fn told(cause: Option<&str>) -> Option<(&'static str, Certainty, &'static str)> {
+    let (id, fix) = match cause? {
+        "ntlm-dc-unreachable" => (
+            "ntlm-dc-unreachable",
+            "nothing is wrong here: the server that answered reaches no domain controller; its log says which it asked and why they did not answer",
+        ),
+        "user-duplicate-sip" => {
+            ("user-duplicate-sip", "take the address away from one of the two accounts that have it")
+        }
+        _ => return None,
+    };
+    Some((id, Certainty::Certain, fix))
 }
 
 /// The failure catalogue's id of a status and a diagnostics id.
@@ -353,6 +372,12 @@ mod tests {
             ("403 Forbidden", "ms-diagnostics-public: 4003;reason=\"x\"", "user-no-remote-access"),
             ("403 Forbidden", "ms-diagnostics-public: 4004;reason=\"x\"", "user-wrong-identity"),
             ("504 Server time-out", "ms-diagnostics: 1007;reason=\"x\"", "pool-504"),
+            (
+                "504 Server time-out",
+                "ms-diagnostics: 1007;reason=\"x\";cause=\"ntlm-dc-unreachable\"",
+                "ntlm-dc-unreachable",
+            ),
+            ("504 Server time-out", "ms-diagnostics: 1007;reason=\"x\";cause=\"what nobody knows\"", "pool-504"),
             ("503 Service Unavailable", "Retry-After: 5", "pool-503"),
             ("600 Busy", "X: y", "user-forbidden"),
         ] {

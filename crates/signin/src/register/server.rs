@@ -125,7 +125,8 @@ impl Here {
             Some(backup) if up(backup) => Decision::Redirect(vec![at(backup)]),
             _ => {
                 let why = format!("Temporarily cannot route: pool {} does not answer", home.fqdn);
-                Decision::Refuse(Reply::new(504, "Server time-out").because(Diagnostics::internal(1007, why)))
+                let why = Diagnostics::internal(1007, why).outside("Temporarily cannot route");
+                Decision::Refuse(Reply::new(504, "Server time-out").because(why))
             }
         }
     }

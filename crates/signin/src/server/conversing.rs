@@ -98,8 +98,9 @@ impl FrontEnd {
     }
 
     fn unanswered(&self, error: &DirectoryError) -> Reply {
-        self.note(&ServerEvent::Unavailable { why: error.to_string() });
-        super::unavailable(error)
+        let reply = super::unavailable(error, true);
+        self.note_trouble(&reply);
+        reply
     }
 
     /// This server and the others, always in the same order.

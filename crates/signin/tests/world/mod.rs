@@ -5,6 +5,8 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
+pub(crate) mod trouble;
+
 use futures_util::FutureExt;
 use mechanism::ntlm::NtHash;
 use signin::authenticate::offer::Offer;
@@ -101,6 +103,8 @@ pub(crate) struct Plan {
     pub(crate) change: fn(&mut AuthSettings),
     /// What it offers before NTLM.
     pub(crate) offers: Vec<Offer>,
+    /// Who checks NTLM answers, when it is not the world.
+    pub(crate) ntlm: Option<Arc<dyn NtlmVerifier>>,
 }
 
 impl Plan {
@@ -111,7 +115,8 @@ impl Plan {
 
     pub(crate) fn director(host: &'static str) -> Plan {
         let topology = topology(&[("pool1", &["fe01"]), ("pool2", &["fe03"])]);
-        Plan { host, role: Role::Director, topology, settings: Settings::default(), change: |_| {}, offers: Vec::new() }
+        let (settings, offers) = (Settings::default(), Vec::new());
+        Plan { host, role: Role::Director, topology, settings, change: |_| {}, offers, ntlm: None }
     }
 }
 
@@ -199,7 +204,8 @@ impl World {
             neighbours: neighbours.clone(),
             journal: Arc::new(Book(Arc::downgrade(&self.0))),
         };
-        let offers = plan.offers.into_iter().chain([Offer::Ntlm(Arc::new(People(self.clone())))]).collect();
+        let ntlm = plan.ntlm.unwrap_or_else(|| Arc::new(People(self.clone())));
+        let offers = plan.offers.into_iter().chain([Offer::Ntlm(ntlm)]).collect();
         let mut authentication = AuthSettings::new(&fqdn, "contoso.test", offers);
         (plan.change)(&mut authentication);
         let server = Arc::new(FrontEnd::new(here, plan.settings, authentication, Arc::new(provision), foundations));
