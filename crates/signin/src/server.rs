@@ -133,6 +133,15 @@ struct State {
     swept: Duration,
 }
 
+impl State {
+    /// The associations of registrations that are over wait for their endpoints to come back.
+    fn rest(&mut self, gone: &[(Aor, Arc<Binding>)], now: Duration) {
+        for (_, binding) in gone {
+            self.associations.rest(&binding.opaque, now);
+        }
+    }
+}
+
 struct Connection {
     remote: SocketAddr,
     opened: Duration,
@@ -407,13 +416,18 @@ impl FrontEnd {
             epid: claim.endpoint().into(),
             contact: received_contact(&request.contact, arrived.hop.remote, &arrived.hop.cid()).into(),
             conn: arrived.hop.conn,
-            opaque: verified.opaque().into(),
+            opaque: self.state().associations.latest(verified.opaque()).into(),
             expires_at: now + Duration::from_secs(u64::from(expires)),
             gruu: request.gruu,
             dialog: request.registration_event.then(|| Box::new(request.dialog)),
         };
         let (added, bindings) = {
             let mut state = self.state();
+            let before = state.location.binding(&claim.aor, claim.instance).map(|before| before.opaque.clone());
+            if let Some(before) = before.filter(|before| *before != binding.opaque) {
+                state.associations.rest(&before, now);
+            }
+            state.associations.serve(&binding.opaque);
             let added = state.location.bind(&claim.aor, binding, self.settings.endpoints_per_user);
             (added, state.location.bindings(&claim.aor).to_vec())
         };
@@ -469,6 +483,7 @@ impl FrontEnd {
         };
         self.answer(arrived, verified, &registrar::registered(&claim.aor, &left, now, &granted));
         if let Some(binding) = gone {
+            self.state().associations.forget(&binding.opaque);
             self.endpoint_gone(&claim.aor, &binding).await;
         }
         self.state().associations.forget(verified.opaque());
@@ -491,6 +506,9 @@ impl FrontEnd {
             let why = Diagnostics::public(4004, "The endpoint is not registered here");
             self.answer(arrived, verified, &Reply::new(403, "Forbidden").because(why));
             return self.part_with_newcomer(verified).await;
+        }
+        if verified.completes_handshake() {
+            self.sign_with(verified);
         }
         if Message::parse(&arrived.bytes).is_ok_and(|request| is_conversational(&request, &claim.aor)) {
             return self.converse(arrived, verified).await;
@@ -518,6 +536,15 @@ impl FrontEnd {
             self.state().associations.found_owner(verified.opaque());
         }
         Ok(owns)
+    }
+
+    /// An endpoint that is registered proved itself anew: the association of its registration ends soon.
+    fn sign_with(&self, verified: &Verified) {
+        let (claim, now) = (verified.claim(), self.now());
+        let mut state = self.state();
+        if let Some(before) = state.location.sign_with(&claim.aor, claim.instance, verified.opaque()) {
+            state.associations.rest(&before, now);
+        }
     }
 
     fn is_bound(&self, aor: Aor, instance: InstanceId) -> bool {
@@ -555,6 +582,7 @@ impl FrontEnd {
             state.swept = now;
             state.associations.sweep(now);
             let gone = state.location.sweep(now);
+            state.rest(&gone, now);
             let idle = Duration::from_secs(u64::from(self.settings.keep_alive)) + self.settings.keep_alive_slack;
             let silent: Vec<ConnId> = state
                 .connections
@@ -639,7 +667,9 @@ impl SipService for FrontEnd {
             let mut state = self.state();
             state.connections.remove(&conn);
             state.associations.closed(conn);
-            state.location.closed(conn, now)
+            let gone = state.location.closed(conn, now);
+            state.rest(&gone, now);
+            gone
         };
         self.carry_out(self.proxy.closed(conn));
         if gone.is_empty() {

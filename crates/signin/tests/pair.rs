@@ -5,6 +5,7 @@ mod phone;
 mod world;
 
 use phone::{Phone, sign_in};
+use signin::authenticate::server::Settings as AuthSettings;
 use signin::register::message::Deregistration;
 use signin::server::Settings;
 use std::time::Duration;
@@ -108,6 +109,55 @@ fn what_is_not_refreshed_lapses_and_returns_as_fixed() {
     world.transcript();
     assert_eq!(phone.refresh(None), 200, "the association is not bound to its connection");
     assert_eq!(world.transcript()[1], "alice ← fe01  200 register-action=\"fixed\"  {signed}");
+}
+
+/// The loop of somebody who wants to fill the server: a new connection, a new endpoint, gone again.
+#[test]
+fn endpoints_that_come_and_go_leave_a_few_associations() {
+    let world = World::contoso();
+    let settings = Settings { default_expires: 7200, ..Settings::default() };
+    let change = |settings: &mut AuthSettings| settings.resting = 10;
+    world.server(Plan { settings, change, ..Plan::front_end("fe01", "pool1") });
+    world.user("carol", Some("pool1"), None);
+    let mut honest = Phone::new(&world, "carol", "fe01");
+    assert_eq!(honest.register(), 200);
+    let mut phones = Vec::new();
+    for number in 0..200 {
+        let mut phone = Phone::new(&world, "alice", "fe01").epid(&format!("{number:08x}"));
+        assert_eq!(phone.register(), 200);
+        if number % 3 == 0 {
+            // Proves itself anew with something else than a REGISTER.
+            phone.take_association();
+            assert_eq!(phone.subscribe("vnd-microsoft-roaming-contacts"), 200);
+        }
+        world.hang_up(phone.conn());
+        phones.push(phone);
+        assert!(world.at("fe01").counts().3 <= 8 + 2 + 1, "{number}: {:?}", world.at("fe01").counts());
+    }
+    world.pass(seconds(61));
+    assert_eq!(world.at("fe01").counts(), (1, 1, 0, 8 + 1), "eight of alice's, whoever else is there");
+    let [first, .., last] = &mut phones[..] else { panic!("there are many") };
+    for (phone, code) in [(first, 401), (last, 200)] {
+        phone.reconnect();
+        assert_eq!(phone.refresh(None), code, "a short while is survived by the latest");
+    }
+    assert_eq!(honest.refresh(None), 200);
+
+    // Others' are limited too, by what all may have together.
+    for number in 0..200 {
+        let name: &str = ["bob", "frank", "carol"][number % 3];
+        world.user(name, Some("pool1"), None);
+        let mut phone = Phone::new(&world, name, "fe01").epid(&format!("{number:08x}"));
+        assert_eq!(phone.register(), 200);
+        world.hang_up(phone.conn());
+    }
+    assert_eq!(world.at("fe01").counts(), (2, 2, 0, 10 + 2), "ten that rest, two that are in use");
+    assert_eq!(honest.refresh(None), 200);
+    for _ in 0..13 {
+        world.pass(seconds(290));
+        assert_eq!((honest.refresh(None), phones[199].refresh(None)), (200, 200));
+    }
+    assert_eq!(world.at("fe01").counts(), (2, 2, 0, 2), "after an hour whoever stayed away proves himself anew");
 }
 
 #[test]
