@@ -116,6 +116,22 @@ fn a_ticket_that_is_over_is_over() {
     assert_eq!(told(phone.show_ticket(token, keys)), refused("krb-ticket-expired"));
 }
 
+/// Clocks may differ by five minutes; a ticket that is taken for that reason is good for something.
+#[test]
+fn a_ticket_that_is_just_over_signs_in_for_as_long_as_clocks_may_differ() {
+    let (world, realm) = deployment();
+    let ticket = realm.ticket("alice", SIP, EPOCH);
+    let seconds = Duration::from_secs;
+    world.pass(seconds(u64::try_from(ticket.ends() - EPOCH).expect("later") + 299));
+    let (token, keys) = realm.show(&ticket, now(&world), false).into_parts();
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.show_ticket(token, keys).0, 200);
+    world.pass(seconds(299));
+    assert_eq!(phone.refresh(None), 200);
+    world.pass(seconds(2));
+    assert_eq!(phone.refresh(None), 401, "a new ticket is wanted");
+}
+
 #[test]
 fn a_ticket_signs_in_its_owner_and_nobody_else() {
     let (world, realm) = deployment();
