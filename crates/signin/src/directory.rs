@@ -153,8 +153,9 @@ pub trait Directory: Send + Sync {
     /// Changes the contact list and gives the list after the change. Durable when it returns.
     fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>>;
 
-    /// A number that moves when contact lists may have changed otherwise than by [`Directory::change_contacts`]: by
-    /// administration, or in another process. It stays 0 where nobody can say.
+    /// A number that moves when users, or contact lists otherwise than by [`Directory::change_contacts`], may have changed:
+    /// by administration, or in another process. It moves after what it tells of can be read; it stays 0 where nobody
+    /// can say.
     fn changes_elsewhere(&self) -> u64 {
         0
     }

@@ -14,6 +14,7 @@
 //! The one lock is never held while anything is waited for. What has to ask the directory or the verifier becomes a
 //! future, which the connection awaits before its next message: so the answers of one connection keep their order.
 
+mod administered;
 mod conversing;
 mod notifying;
 
@@ -37,7 +38,7 @@ use crate::register::server::{self as registrar, Decision, Granted, Here, Role};
 use crate::reply::{Diagnostics, Reply};
 use crate::service::{SipService, Surroundings, Wire};
 use sip::{Draft, Message};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -131,6 +132,10 @@ struct State {
     location: Location,
     connections: HashMap<ConnId, Connection>,
     swept: Duration,
+    /// What [`Directory::changes_elsewhere`] said last.
+    changes_elsewhere: u64,
+    /// Users to look up again, since the directory changed.
+    to_look_up: VecDeque<Aor>,
 }
 
 impl State {
@@ -169,6 +174,8 @@ impl FrontEnd {
             location: Location::default(),
             connections: HashMap::new(),
             swept: Duration::ZERO,
+            changes_elsewhere: foundations.directory.changes_elsewhere(),
+            to_look_up: VecDeque::new(),
         };
         let own = here.topology.address_of(&here.fqdn);
         let proxy = Proxy::new(&own, settings.conversations, foundations.surroundings.clone());
@@ -603,6 +610,7 @@ impl FrontEnd {
             self.endpoint_gone(aor, binding).await;
         }
         self.carry_out(self.proxy.sweep());
+        self.put_out_barred().await;
         self.provision.sweep().await;
         self.deliver();
     }

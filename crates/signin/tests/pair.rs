@@ -6,7 +6,9 @@ mod world;
 
 use phone::{Phone, sign_in};
 use signin::authenticate::server::Settings as AuthSettings;
+use signin::directory::User;
 use signin::register::message::Deregistration;
+use signin::register::server::Role;
 use signin::server::Settings;
 use std::time::Duration;
 use world::{Plan, World, aor};
@@ -184,6 +186,52 @@ fn a_disabled_user_is_told_and_put_out() {
     assert!(notify.contains("subscription-state: terminated;expires=0\r\n"), "{notify}");
     assert_eq!(front_end.counts(), (0, 0, 0, 0));
     assert_eq!(phone.refresh(None), 401, "whoever wants to come back proves himself anew");
+}
+
+#[test]
+fn who_is_barred_or_moved_while_signed_in_learns_it_within_seconds() {
+    type Change = fn(&mut User);
+    let changes: [(bool, Change, Option<(&str, &str)>); 6] = [
+        (false, |user| user.enabled = false, Some(("rejected", "4141"))),
+        (false, |user| user.sip_enabled = false, Some(("rejected", "4141"))),
+        (false, |user| user.home_pool = Some("pool2.contoso.test".to_owned()), Some(("deactivated", "4142"))),
+        (false, |user| user.remote_access = false, None),
+        (false, |user| user.display_name = "Alice".to_owned(), None),
+        (true, |user| user.remote_access = false, Some(("rejected", "4141"))),
+    ];
+    for (outside, change, expected) in changes {
+        let world = World::contoso();
+        let role = if outside { Role::Edge } else { Role::FrontEnd { pool: "pool1.contoso.test".to_owned() } };
+        let settings = Settings { external: outside, ..Settings::default() };
+        world.server(Plan { role, settings, ..Plan::director("fe01") });
+        let mut phones = ["0a", "0b"].map(|epid| Phone::new(&world, "alice", "fe01").epid(epid));
+        let mut frank = Phone::new(&world, "frank", "fe03");
+        for phone in phones.iter_mut().chain([&mut frank]) {
+            assert_eq!(phone.register(), 200);
+        }
+        world.pass(seconds(5));
+        world.transcript();
+        world.journal();
+        world.administer("alice", change);
+        world.pass(seconds(2));
+        for phone in &mut phones {
+            let told = phone.next_request();
+            let told = told.as_deref().map(|text| (text.contains("deregistered;event="), text));
+            match (expected, told) {
+                (None, None) => assert_eq!(phone.refresh(None), 200),
+                (Some((event, id)), Some((true, text))) => {
+                    assert!(text.contains(&format!("event={event}")), "{text}");
+                    assert!(text.contains(&format!("ms-diagnostics-public: {id};")), "{text}");
+                    assert_eq!(phone.refresh(None), 401, "nothing it had counts any more");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let left = if expected.is_some() { (0, 0, 0, 0) } else { (1, 2, 0, 2) };
+        assert_eq!(world.at("fe01").counts(), left);
+        assert_eq!(world.journal().iter().any(|line| line.contains("put alice@")), expected.is_some());
+        assert_eq!(frank.refresh(None), 200, "nobody else is concerned");
+    }
 }
 
 #[test]

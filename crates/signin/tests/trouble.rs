@@ -8,6 +8,7 @@ use phone::{Phone, sign_in};
 use signin::directory::DirectoryError;
 use signin::server::Settings;
 use std::sync::Arc;
+use std::time::Duration;
 use world::trouble::{Ailing, Health};
 use world::{Plan, World};
 
@@ -98,4 +99,21 @@ fn a_client_inside_is_told_that_the_domain_controller_is_away() {
             assert!(world.run(sign_in("alice", "fe01").run(&world)).is_ok(), "and then it can again");
         }
     }
+}
+
+/// Whoever is barred while the directory is out of order is put out when it is well again.
+#[test]
+fn a_bar_that_cannot_be_read_yet_is_not_forgotten() {
+    let world = World::contoso();
+    let (directory, _) = server(&world, false);
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.register(), 200);
+    directory.is(Health::Fails(DirectoryError::unreachable(SECRET)));
+    world.administer("alice", |user| user.enabled = false);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.at("fe01").counts().1, 1, "nobody can tell");
+    directory.is(Health::Well);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(world.at("fe01").counts(), (0, 0, 0, 0));
+    assert!(phone.next_request().is_some_and(|text| text.contains("event=rejected")));
 }

@@ -321,10 +321,7 @@ impl Desk {
             (aor, list)
         });
         self.memory.lists.committed(lists);
-        if changed.administered {
-            self.memory.elsewhere.fetch_add(1, Ordering::Release);
-        }
-
+        let is_news = changed.administered || !changed.users.is_empty();
         let mut entries = Vec::with_capacity(changed.users.len());
         for id in changed.users {
             entries.push((id, users::load(&self.conn, id)?));
@@ -340,6 +337,9 @@ impl Desk {
         }
         if changed.policies {
             self.memory.reload_policies(&self.conn)?;
+        }
+        if is_news {
+            self.memory.elsewhere.fetch_add(1, Ordering::Release);
         }
         Ok(())
     }

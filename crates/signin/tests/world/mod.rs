@@ -71,6 +71,8 @@ struct State {
     servers: BTreeMap<IpAddr, Arc<FrontEnd>>,
     conns: BTreeMap<ConnId, Conn>,
     users: BTreeMap<Aor, Arc<User>>,
+    /// How often somebody was changed.
+    changes: u64,
     lists: BTreeMap<Aor, ContactList>,
     /// Passwords that are not made of the name any more.
     passwords: BTreeMap<String, String>,
@@ -178,7 +180,16 @@ impl World {
             remote_access: true,
             dial_plan: None,
         };
-        self.state().users.insert(user.aor.clone(), Arc::new(user));
+        let mut state = self.state();
+        state.users.insert(user.aor.clone(), Arc::new(user));
+        state.changes += 1;
+    }
+
+    /// Administration changes somebody.
+    pub(crate) fn administer(&self, name: &str, change: impl FnOnce(&mut User)) {
+        let mut state = self.state();
+        change(Arc::make_mut(state.users.get_mut(&aor(name)).expect("there is such a user")));
+        state.changes += 1;
     }
 
     /// A server under its host name in contoso.test.
@@ -593,6 +604,10 @@ impl Directory for People {
             }
         };
         Box::pin(ready(changed))
+    }
+
+    fn changes_elsewhere(&self) -> u64 {
+        self.0.state().changes
     }
 
     fn presence(&self, _: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {

@@ -74,6 +74,10 @@ impl Directory for Ailing {
         self.people.change_contacts(aor, change)
     }
 
+    fn changes_elsewhere(&self) -> u64 {
+        self.people.changes_elsewhere()
+    }
+
     fn presence(&self, aor: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
         Box::pin(self.when_well(self.people.presence(aor)))
     }
