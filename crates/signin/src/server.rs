@@ -61,8 +61,6 @@ pub struct Settings {
     /// How long a connection may stay without an authenticated endpoint. A first sign-in with certificates needs web
     /// service round trips meanwhile (our choice).
     pub unauthenticated: Duration,
-    /// Its clients come from outside the enterprise.
-    pub external: bool,
     /// How much conversations may cost.
     pub conversations: ConversationLimits,
 }
@@ -77,7 +75,6 @@ impl Default for Settings {
             keep_alive: 300,
             keep_alive_slack: Duration::from_secs(60),
             unauthenticated: Duration::from_secs(120),
-            external: false,
             conversations: ConversationLimits::default(),
         }
     }
@@ -121,6 +118,8 @@ impl Neighbours {
 pub struct FrontEnd {
     here: Here,
     settings: Settings,
+    /// Its clients come from outside the enterprise.
+    external: bool,
     foundations: Foundations,
     provision: Arc<Provision>,
     proxy: Proxy,
@@ -169,6 +168,7 @@ impl FrontEnd {
         provision: Arc<Provision>,
         foundations: Foundations,
     ) -> FrontEnd {
+        let external = authentication.offers.are_outside();
         let state = State {
             associations: Associations::new(authentication),
             location: Location::default(),
@@ -179,7 +179,7 @@ impl FrontEnd {
         };
         let own = here.topology.address_of(&here.fqdn);
         let proxy = Proxy::new(&own, settings.conversations, foundations.surroundings.clone());
-        FrontEnd { here, settings, foundations, provision, proxy, state: Mutex::new(state) }
+        FrontEnd { here, settings, external, foundations, provision, proxy, state: Mutex::new(state) }
     }
 
     /// FQDN of this server.
@@ -442,7 +442,7 @@ impl FrontEnd {
             expires,
             action: added.action,
             primary,
-            remote: self.settings.external,
+            remote: self.external,
             keep_alive: request.keep_alive.then_some(self.settings.keep_alive),
             server: &self.settings.server,
         };
@@ -484,7 +484,7 @@ impl FrontEnd {
             expires: 0,
             action: RegisterAction::Refreshed,
             primary: true,
-            remote: self.settings.external,
+            remote: self.external,
             keep_alive: None,
             server: &self.settings.server,
         };
@@ -520,7 +520,7 @@ impl FrontEnd {
         if Message::parse(&arrived.bytes).is_ok_and(|request| is_conversational(&request, &claim.aor)) {
             return self.converse(arrived, verified).await;
         }
-        let caller = Caller { aor: claim.aor.clone(), epid: claim.endpoint(), external: self.settings.external };
+        let caller = Caller { aor: claim.aor.clone(), epid: claim.endpoint(), external: self.external };
         let answer = {
             let Ok(request) = Message::parse(&arrived.bytes) else { return };
             self.provision.answer(&caller, &request, &arrived.to_tag)
@@ -638,7 +638,7 @@ impl SipService for FrontEnd {
                 return None;
             }
         };
-        let hop = Hop { conn, remote, external: self.settings.external };
+        let hop = Hop { conn, remote, external: self.external };
         if message.method().is_none() {
             self.answered(&hop, &message, bytes);
             self.notify_answered(conn, &message);

@@ -202,8 +202,7 @@ fn who_is_barred_or_moved_while_signed_in_learns_it_within_seconds() {
     for (outside, change, expected) in changes {
         let world = World::contoso();
         let role = if outside { Role::Edge } else { Role::FrontEnd { pool: "pool1.contoso.test".to_owned() } };
-        let settings = Settings { external: outside, ..Settings::default() };
-        world.server(Plan { role, settings, ..Plan::director("fe01") });
+        world.server(Plan { role, outside, ..Plan::director("fe01") });
         let mut phones = ["0a", "0b"].map(|epid| Phone::new(&world, "alice", "fe01").epid(epid));
         let mut frank = Phone::new(&world, "frank", "fe03");
         for phone in phones.iter_mut().chain([&mut frank]) {

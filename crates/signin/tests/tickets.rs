@@ -8,14 +8,15 @@ mod world;
 use mechanism::kerberos::ReplayCache;
 use phone::Phone;
 use realm::{Realm, sealed_part};
-use signin::authenticate::offer::Offer;
+use signin::authenticate::message::Scheme;
+use signin::authenticate::offer::{NotOutside, Offer, Offers};
 use signin::authenticate::verifier::KerberosVerifier;
 use signin::io::Io;
 use signin::reply::Told;
 use sip::Message;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use world::{EPOCH, Plan, World};
+use world::{EPOCH, People, Plan, World};
 
 const HOST: &str = "fe01.contoso.test";
 const SIP: &str = "sip/fe01.contoso.test";
@@ -104,6 +105,18 @@ fn a_token_is_taken_once() {
     let (_, keys) = realm.show(&ticket, EPOCH, false).into_parts();
     let (code, ..) = told(Phone::new(&world, "alice", "fe01").show_ticket(fresh, keys));
     assert_ne!(code, 200, "a right token with keys that are not its own");
+}
+
+#[test]
+fn tickets_are_not_offered_outside() {
+    let (world, realm) = deployment();
+    let replays = Arc::new(Mutex::new(ReplayCache::new(100)));
+    let tickets = Offer::Kerberos(Arc::new(KerberosVerifier::new(realm.acceptor(), replays, Arc::new(world.clone()))));
+    let passwords = Offer::Ntlm(Arc::new(People(world)));
+    let refused = Offers::outside(vec![passwords.clone(), tickets.clone()]).map(|_| ()).expect_err("no KDC outside");
+    assert_eq!(refused, NotOutside(Scheme::Kerberos));
+    assert!(Offers::outside(vec![passwords.clone()]).is_ok_and(|offers| offers.are_outside()));
+    assert!(!Offers::inside(vec![tickets, passwords]).are_outside());
 }
 
 #[test]

@@ -5,8 +5,8 @@ mod phone;
 mod world;
 
 use phone::{Phone, sign_in};
+use signin::authenticate::verifier::NtlmVerifier;
 use signin::directory::DirectoryError;
-use signin::server::Settings;
 use std::sync::Arc;
 use std::time::Duration;
 use world::trouble::{Ailing, Health};
@@ -17,8 +17,8 @@ const SECRET: &str = "(&(objectClass=user)(x=CN=Alice,DC=contoso,DC=test)): NT_S
 /// fe01 of this world, inside or outside, with a directory and a verifier that may fall ill.
 fn server(world: &World, external: bool) -> (Ailing, Ailing) {
     let (directory, verifier) = (Ailing::new(world), Ailing::new(world));
-    let settings = Settings { external, ..Settings::default() };
-    let plan = Plan { settings, ntlm: Some(Arc::new(verifier.clone())), ..Plan::front_end("fe01", "pool1") };
+    let ntlm: Option<Arc<dyn NtlmVerifier>> = Some(Arc::new(verifier.clone()));
+    let plan = Plan { outside: external, ntlm, ..Plan::front_end("fe01", "pool1") };
     world.server_with_users(plan, Arc::new(directory.clone()));
     world.alias("pool1", "fe01");
     (directory, verifier)

@@ -19,7 +19,7 @@
 use super::association::{Association, SignatureError};
 use super::claim::Claim;
 use super::message::{Challenge, Credentials, Version};
-use super::offer::{Asked, Keys, Offer, Proof, TlsDsk};
+use super::offer::{Asked, Keys, Offer, Offers, Proof, TlsDsk};
 use super::verifier::{Identity, Refusal};
 use crate::io::ConnId;
 use crate::name::Aor;
@@ -46,8 +46,8 @@ pub struct Settings {
     pub netbios_domain: String,
     /// DNS name of the domain, likewise.
     pub dns_domain: String,
-    /// What is offered, best first.
-    pub offers: Vec<Offer>,
+    /// What is offered, and whether to clients from outside.
+    pub offers: Offers,
     /// How long an association lives: the client's 8 hours and some slack.
     pub association_lifetime: Duration,
     /// How long a handshake may take.
@@ -77,13 +77,13 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults for a server of this name that offers this.
-    pub fn new(fqdn: &str, dns_domain: &str, offers: Vec<Offer>) -> Settings {
+    pub fn new(fqdn: &str, dns_domain: &str, offers: impl Into<Offers>) -> Settings {
         Settings {
             realm: "SIP Communications Service".to_owned(),
             fqdn: fqdn.to_owned(),
             netbios_domain: dns_domain.split('.').next().unwrap_or_default().to_ascii_uppercase(),
             dns_domain: dns_domain.to_owned(),
-            offers,
+            offers: offers.into(),
             association_lifetime: Duration::from_secs(8 * 3600 + 900),
             handshake_lifetime: Duration::from_secs(60),
             replaced_lifetime: Duration::from_secs(60),

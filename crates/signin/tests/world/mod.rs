@@ -9,7 +9,7 @@ pub(crate) mod trouble;
 
 use futures_util::FutureExt;
 use mechanism::ntlm::NtHash;
-use signin::authenticate::offer::Offer;
+use signin::authenticate::offer::{Offer, Offers};
 use signin::authenticate::server::Settings as AuthSettings;
 use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
 use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
@@ -105,6 +105,8 @@ pub(crate) struct Plan {
     pub(crate) change: fn(&mut AuthSettings),
     /// What it offers before NTLM.
     pub(crate) offers: Vec<Offer>,
+    /// Its clients come from outside.
+    pub(crate) outside: bool,
     /// Who checks NTLM answers, when it is not the world.
     pub(crate) ntlm: Option<Arc<dyn NtlmVerifier>>,
 }
@@ -118,7 +120,7 @@ impl Plan {
     pub(crate) fn director(host: &'static str) -> Plan {
         let topology = topology(&[("pool1", &["fe01"]), ("pool2", &["fe03"])]);
         let (settings, offers) = (Settings::default(), Vec::new());
-        Plan { host, role: Role::Director, topology, settings, change: |_| {}, offers, ntlm: None }
+        Plan { host, role: Role::Director, topology, settings, change: |_| {}, offers, outside: false, ntlm: None }
     }
 }
 
@@ -217,6 +219,10 @@ impl World {
         };
         let ntlm = plan.ntlm.unwrap_or_else(|| Arc::new(People(self.clone())));
         let offers = plan.offers.into_iter().chain([Offer::Ntlm(ntlm)]).collect();
+        let offers = match plan.outside {
+            true => Offers::outside(offers).expect("nothing that is for inside"),
+            false => Offers::inside(offers),
+        };
         let mut authentication = AuthSettings::new(&fqdn, "contoso.test", offers);
         (plan.change)(&mut authentication);
         let server = Arc::new(FrontEnd::new(here, plan.settings, authentication, Arc::new(provision), foundations));
