@@ -17,7 +17,9 @@
 mod administered;
 mod conversing;
 mod notifying;
+mod patience;
 
+use self::patience::Waiting;
 use crate::authenticate::offer::Asked;
 use crate::authenticate::server::{
     Associations, Completing, Examined, Moment, Peer, Settings as AuthSettings, Verified,
@@ -61,6 +63,8 @@ pub struct Settings {
     /// How long a connection may stay without an authenticated endpoint. A first sign-in with certificates needs web
     /// service round trips meanwhile (our choice).
     pub unauthenticated: Duration,
+    /// Longest wait for the directory, or for whoever checks a token (our choice; longer than their own limits).
+    pub answer_limit: Duration,
     /// How much conversations may cost.
     pub conversations: ConversationLimits,
 }
@@ -75,6 +79,7 @@ impl Default for Settings {
             keep_alive: 300,
             keep_alive_slack: Duration::from_secs(60),
             unauthenticated: Duration::from_secs(120),
+            answer_limit: Duration::from_secs(20),
             conversations: ConversationLimits::default(),
         }
     }
@@ -123,6 +128,7 @@ pub struct FrontEnd {
     foundations: Foundations,
     provision: Arc<Provision>,
     proxy: Proxy,
+    waiting: Waiting,
     state: Mutex<State>,
 }
 
@@ -131,6 +137,8 @@ struct State {
     location: Location,
     connections: HashMap<ConnId, Connection>,
     swept: Duration,
+    /// Endpoints that are gone, of whom room 5 has not been told.
+    untold: VecDeque<(Aor, Arc<Binding>)>,
     /// What [`Directory::changes_elsewhere`] said last.
     changes_elsewhere: u64,
     /// Users to look up again, since the directory changed.
@@ -174,12 +182,22 @@ impl FrontEnd {
             location: Location::default(),
             connections: HashMap::new(),
             swept: Duration::ZERO,
+            untold: VecDeque::new(),
             changes_elsewhere: foundations.directory.changes_elsewhere(),
             to_look_up: VecDeque::new(),
         };
         let own = here.topology.address_of(&here.fqdn);
         let proxy = Proxy::new(&own, settings.conversations, foundations.surroundings.clone());
-        FrontEnd { here, settings, external, foundations, provision, proxy, state: Mutex::new(state) }
+        FrontEnd {
+            here,
+            settings,
+            external,
+            foundations,
+            provision,
+            proxy,
+            waiting: Waiting::default(),
+            state: Mutex::new(state),
+        }
     }
 
     /// FQDN of this server.
@@ -281,7 +299,7 @@ impl FrontEnd {
     }
 
     async fn verify(self: Arc<Self>, hop: Hop, bytes: Vec<u8>, asked: Asked, completing: Completing) {
-        let outcome = asked.await;
+        let outcome = self.answered_in_time(asked).await;
         let Ok(message) = Message::parse(&bytes) else { return };
         if let Err(Refusal::Unavailable(error)) = &outcome {
             return self.answer_unsigned(&hop, &message, &unavailable(error, false));
@@ -407,9 +425,10 @@ impl FrontEnd {
     /// The user of the claimed address, and whether that address is the proven identity's.
     async fn user_and_owner(&self, verified: &Verified) -> Result<(Option<Arc<User>>, bool), DirectoryError> {
         let owner = match verified.identity() {
-            Identity::Account(account) => self.foundations.directory.user_of_account(account).await?,
-            Identity::Address(aor) => self.foundations.directory.user(aor).await?,
+            Identity::Account(account) => self.foundations.directory.user_of_account(account),
+            Identity::Address(aor) => self.foundations.directory.user(aor),
         };
+        let owner = self.answered_in_time(owner).await?;
         let owns = owner.as_ref().is_some_and(|owner| owner.aor == verified.claim().aor);
         Ok((owner.filter(|_| owns), owns))
     }
@@ -525,7 +544,9 @@ impl FrontEnd {
             let Ok(request) = Message::parse(&arrived.bytes) else { return };
             self.provision.answer(&caller, &request, &arrived.to_tag)
         };
-        let answer = answer.await;
+        let Some(answer) = self.in_time(answer).await else {
+            return self.answer(arrived, verified, &unavailable(&self.too_late(), true));
+        };
         if let Some(reply) = &answer.reply {
             self.answer(arrived, verified, reply);
         }
@@ -561,7 +582,7 @@ impl FrontEnd {
     async fn endpoint_gone(&self, aor: &Aor, binding: &Binding) {
         self.note(&ServerEvent::Gone { aor: aor.clone(), instance: binding.instance });
         self.proxy.endpoint_gone(&Endpoint { aor: aor.clone(), instance: binding.instance });
-        self.provision.endpoint_gone(aor, &binding.epid).await;
+        self.in_time(self.provision.endpoint_gone(aor, &binding.epid)).await;
         self.deliver();
     }
 
@@ -579,39 +600,43 @@ impl FrontEnd {
         }
     }
 
-    async fn sweep(self: Arc<Self>) {
+    /// What is to be done every second and waits for nobody: a directory that is slow must not keep strangers' connections
+    /// open. `false`: it was done just now.
+    fn tidy(&self) -> bool {
         let now = self.now();
-        let (gone, silent) = {
+        self.waiting.wake(now);
+        let silent: Vec<ConnId> = {
             let mut state = self.state();
             if now < state.swept + Duration::from_secs(1) {
-                return;
+                return false;
             }
             state.swept = now;
             state.associations.sweep(now);
             let gone = state.location.sweep(now);
             state.rest(&gone, now);
+            state.untold.extend(gone);
             let idle = Duration::from_secs(u64::from(self.settings.keep_alive)) + self.settings.keep_alive_slack;
-            let silent: Vec<ConnId> = state
-                .connections
-                .iter()
-                .filter(|(conn, c)| {
-                    let waited = now.saturating_sub(c.opened) > self.settings.unauthenticated;
-                    now.saturating_sub(c.heard) > idle || waited && !state.location.carries(**conn)
-                })
-                .map(|(conn, _)| *conn)
-                .collect();
-            (gone, silent)
+            let silent = state.connections.iter().filter(|(conn, c)| {
+                let waited = now.saturating_sub(c.opened) > self.settings.unauthenticated;
+                now.saturating_sub(c.heard) > idle || waited && !state.location.carries(**conn)
+            });
+            silent.map(|(conn, _)| *conn).collect()
         };
-        // First what nobody can hold up: a directory that is slow must not keep strangers' connections open.
         for conn in silent {
             self.foundations.wire.close(conn);
         }
-        for (aor, binding) in &gone {
-            self.endpoint_gone(aor, binding).await;
-        }
+        true
+    }
+
+    /// What is to be done every second and may have to ask the directory.
+    async fn sweep(self: Arc<Self>) {
         self.carry_out(self.proxy.sweep());
+        loop {
+            let Some((aor, binding)) = self.state().untold.pop_front() else { break };
+            self.endpoint_gone(&aor, &binding).await;
+        }
         self.put_out_barred().await;
-        self.provision.sweep().await;
+        self.in_time(self.provision.sweep()).await;
         self.deliver();
     }
 }
@@ -691,7 +716,7 @@ impl SipService for FrontEnd {
     }
 
     fn tick(self: Arc<Self>) -> Option<Pending<'static, ()>> {
-        Some(Box::pin(self.sweep()))
+        if self.tidy() { Some(Box::pin(self.sweep())) } else { None }
     }
 }
 

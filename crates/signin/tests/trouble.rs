@@ -53,7 +53,10 @@ fn only_fixed_words_leave_a_server_whose_directory_fails() {
 
         verifier.is(Health::Fails(DirectoryError::unreachable(SECRET)));
         let challenge = phone.challenged();
-        let lines = told(&world, || assert_eq!(phone.answer_unchecked(&challenge), 504));
+        let lines = told(&world, || {
+            phone.begin_answer(&challenge);
+            assert_eq!(phone.late_answer(), Some(504));
+        });
         assert_eq!(lines, [unproven], "before anything is proven");
         assert!(world.journal().iter().any(|line| line.contains(SECRET)), "the log has all of it");
 
@@ -116,4 +119,70 @@ fn a_bar_that_cannot_be_read_yet_is_not_forgotten() {
     world.pass(Duration::from_secs(2));
     assert_eq!(world.at("fe01").counts(), (0, 0, 0, 0));
     assert!(phone.next_request().is_some_and(|text| text.contains("event=rejected")));
+}
+
+/// A directory, or a verifier, that says nothing at all, not even that it cannot.
+#[test]
+fn nobody_waits_for_ever() {
+    for verifier_is_mute in [true, false] {
+        let world = World::contoso();
+        world.user("carol", Some("pool1"), None);
+        let (directory, verifier) = server(&world, false);
+        let mut phone = Phone::new(&world, "alice", "fe01");
+        let mut settled = Phone::new(&world, "carol", "fe01").epid("0c");
+        assert_eq!(settled.register(), 200);
+        let challenge = phone.challenged();
+        let idle = world.connect("fe01");
+        if verifier_is_mute {
+            verifier.is(Health::Mute)
+        } else {
+            directory.is(Health::Mute)
+        }
+        phone.begin_answer(&challenge);
+        if verifier_is_mute {
+            assert_eq!(settled.refresh(None), 200, "others do not wait with her");
+        }
+        world.pass(Duration::from_secs(19));
+        assert_eq!(phone.late_answer(), None);
+        world.pass(Duration::from_secs(2));
+        let lines = told(&world, || assert_eq!(phone.late_answer(), Some(504)));
+        assert!(lines.is_empty(), "it was sent before");
+        assert!(world.journal().iter().any(|line| line.contains("not a word within 20s")));
+        assert_eq!(world.at("fe01").counts(), (1, 1, 0, 1), "nothing of hers is left");
+
+        // Everything that a directory is asked in vain, for hours; sweeps are not held up.
+        directory.is(Health::Mute);
+        world.administer("alice", |user| user.mail = Some("x".to_owned()));
+        world.pass(Duration::from_secs(121));
+        assert!(!world.is_open(idle), "who proves nothing is closed after two minutes");
+        settled.begin_refresh();
+        world.pass(Duration::from_secs(21));
+        assert_eq!(settled.late_answer(), Some(504));
+        settled.keep_alive();
+        world.pass(Duration::from_secs(600));
+        assert_eq!(world.at("fe01").counts(), (0, 0, 0, 1), "what lapses, lapses");
+
+        directory.is(Health::Well);
+        verifier.is(Health::Well);
+        world.pass(Duration::from_secs(25));
+        settled.reconnect();
+        assert_eq!(settled.refresh(None), 200, "all is well without a restart");
+        let mut again = Phone::new(&world, "alice", "fe01");
+        assert_eq!(again.register(), 200);
+    }
+}
+
+#[test]
+fn who_is_slow_is_waited_for() {
+    let world = World::contoso();
+    let (directory, verifier) = server(&world, false);
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    let challenge = phone.challenged();
+    verifier.is(Health::Slow(Duration::from_secs(5)));
+    directory.is(Health::Slow(Duration::from_secs(15)));
+    phone.begin_answer(&challenge);
+    world.pass(Duration::from_secs(19));
+    assert_eq!(phone.late_answer(), None);
+    world.pass(Duration::from_secs(2));
+    assert_eq!(phone.late_answer(), Some(200), "each of the two has its own time");
 }

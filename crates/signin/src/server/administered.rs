@@ -32,11 +32,11 @@ impl FrontEnd {
 
     /// Puts out a user who may not stay. `false`: nobody could tell.
     async fn look_up(&self, aor: &Aor) -> bool {
-        let Ok(user) = self.foundations.directory.user(aor).await else { return false };
-        if let Some(why) = self.here.no_longer_serves(user.as_deref()) {
-            if self.deregister(aor, why).await > 0 {
-                self.note(&ServerEvent::PutOut { aor: aor.clone(), why });
-            }
+        let Ok(user) = self.answered_in_time(self.foundations.directory.user(aor)).await else { return false };
+        if let Some(why) = self.here.no_longer_serves(user.as_deref())
+            && self.deregister(aor, why).await > 0
+        {
+            self.note(&ServerEvent::PutOut { aor: aor.clone(), why });
         }
         true
     }

@@ -256,8 +256,8 @@ impl Phone {
         self.answer_with(challenge, version, last)
     }
 
-    /// The same; the answer need not be signed.
-    pub(crate) fn answer_unchecked(&mut self, challenge: &Challenge) -> u16 {
+    /// Answers a CHALLENGE without waiting for what comes of it: [`Phone::late_answer`] tells.
+    pub(crate) fn begin_answer(&mut self, challenge: &Challenge) {
         let entropy = Entropy { client_challenge: [1; 8], session_key: [2; 16] };
         let unix_seconds = Io::now(&self.world).unix_seconds;
         let password = self.log_on.password.as_ref().expect("phones have passwords");
@@ -265,7 +265,20 @@ impl Phone {
             last_leg(&self.host, challenge, &self.log_on, password, &entropy, unix_seconds).expect("can be answered");
         let mut last = self.register_draft(None);
         association.sign_as_client(&mut last, 0x0a0b_0c0d, Some(answer)).expect("signable");
-        self.exchange(last).0
+        self.world.send(self.conn, &last.finish()).expect("open");
+        self.association = Some(association);
+    }
+
+    /// Sends a signed REGISTER and does not wait either.
+    pub(crate) fn begin_refresh(&mut self) {
+        let text = self.signed_text("REGISTER");
+        self.world.send(self.conn, text.as_bytes()).expect("open");
+    }
+
+    /// Status of the response that has come meanwhile; it need not be signed.
+    pub(crate) fn late_answer(&mut self) -> Option<u16> {
+        let text = self.read()?;
+        Message::parse(text.as_bytes()).expect("a message").status()
     }
 
     fn authenticate(&mut self, draft: impl Fn(&mut Phone) -> Draft) -> u16 {

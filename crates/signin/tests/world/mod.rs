@@ -7,7 +7,6 @@
 
 pub(crate) mod trouble;
 
-use futures_util::FutureExt;
 use mechanism::ntlm::NtHash;
 use signin::authenticate::offer::{Offer, Offers};
 use signin::authenticate::server::Settings as AuthSettings;
@@ -85,6 +84,8 @@ struct State {
     live: Arc<Live>,
     /// Where nobody answers.
     dead: Vec<String>,
+    /// What servers have begun and not ended.
+    unfinished: Vec<Pending<'static, ()>>,
 }
 
 struct Conn {
@@ -313,8 +314,9 @@ impl World {
                 state.servers.values().cloned().collect()
             };
             for server in servers {
-                finish(server.tick());
+                self.finish(server.tick());
             }
+            self.go_on();
         }
     }
 
@@ -339,6 +341,7 @@ impl World {
             let timers = std::mem::take(&mut state.timers);
             drop(state);
             timers.into_iter().for_each(|(_, waker)| waker.wake());
+            self.go_on();
         }
     }
 
@@ -395,7 +398,7 @@ impl World {
             match message {
                 Some(message) => {
                     self.note(conn, server.fqdn(), &message, true);
-                    finish(server.received(conn, &message));
+                    self.finish(server.received(conn, &message));
                 }
                 None => server.kept_alive(conn),
             }
@@ -422,8 +425,21 @@ impl World {
             std::mem::take(&mut conn.open).then(|| conn.server.clone())
         };
         if let Some(server) = server {
-            finish(server.closed(conn));
+            self.finish(server.closed(conn));
         }
+    }
+
+    /// Lets servers do what they have to do; what takes longer goes on when time has passed.
+    fn finish(&self, work: Option<Pending<'static, ()>>) {
+        self.state().unfinished.extend(work);
+        self.go_on();
+    }
+
+    fn go_on(&self) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut work = std::mem::take(&mut self.state().unfinished);
+        work.retain_mut(|work| work.as_mut().poll(&mut context).is_pending());
+        self.state().unfinished.append(&mut work);
     }
 
     fn note(&self, conn: ConnId, fqdn: &str, bytes: &[u8], to_server: bool) {
@@ -506,12 +522,6 @@ impl World {
             chain_errors: Vec::new(),
             resumed: false,
         })
-    }
-}
-
-fn finish(work: Option<Pending<'static, ()>>) {
-    if let Some(work) = work {
-        work.now_or_never().expect("memory answers at once");
     }
 }
 
