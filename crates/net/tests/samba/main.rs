@@ -4,6 +4,7 @@ mod directory;
 mod domain_controller;
 mod kerberos;
 mod ntlm;
+mod sign_in;
 #[cfg(feature = "gssapi")]
 mod single_sign_on;
 
