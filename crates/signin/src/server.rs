@@ -320,11 +320,16 @@ impl FrontEnd {
         reply
     }
 
-    /// The only way out for what no association can sign: there is none yet.
+    /// The answer to a request that no association can sign: there is none yet.
     fn answer_unsigned(&self, hop: &Hop, request: &Message<'_>, reply: &Reply) {
         self.note_trouble(reply);
         let draft = outgoing::response(request, reply, &self.new_tag(), hop, &self.here.fqdn);
-        self.foundations.wire.send(hop.conn, draft.finish());
+        self.send_unsigned(hop.conn, draft);
+    }
+
+    /// The only way out for what is not signed: answers to those who have proven nothing, and to what could not be read.
+    fn send_unsigned(&self, conn: ConnId, draft: Draft) {
+        self.foundations.wire.send(conn, draft.finish());
     }
 
     /// Every other response: signed by the association that verified the request. An ACK is never answered.
@@ -684,7 +689,7 @@ impl SipService for FrontEnd {
             _ => (Draft::response(400, "Bad Request"), 4000),
         };
         reply.header("ms-diagnostics-public", Diagnostics::public(id, error.to_string()).value(None));
-        self.foundations.wire.send(conn, reply.finish());
+        self.send_unsigned(conn, reply);
     }
 
     fn kept_alive(&self, conn: ConnId) {

@@ -191,7 +191,8 @@ fn a_disabled_user_is_told_and_put_out() {
 #[test]
 fn who_is_barred_or_moved_while_signed_in_learns_it_within_seconds() {
     type Change = fn(&mut User);
-    let changes: [(bool, Change, Option<(&str, &str)>); 6] = [
+    type Told = Option<(&'static str, &'static str)>;
+    let changes: [(bool, Change, Told); 6] = [
         (false, |user| user.enabled = false, Some(("rejected", "4141"))),
         (false, |user| user.sip_enabled = false, Some(("rejected", "4141"))),
         (false, |user| user.home_pool = Some("pool2.contoso.test".to_owned()), Some(("deactivated", "4142"))),
