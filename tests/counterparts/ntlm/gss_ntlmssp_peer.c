@@ -221,7 +221,7 @@ static bool do_bind(char *data)
         return false;
     memcpy(channel.application_data.value, bytes.value, bytes.length);
     bindings = &channel;
-    puts("good");
+    reply("done", NULL, 0);
     return true;
 }
 

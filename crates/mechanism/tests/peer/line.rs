@@ -104,11 +104,6 @@ impl Peer {
         }
     }
 
-    /// A command that only has to be taken.
-    pub(crate) fn good(&mut self, command: &str) {
-        assert_eq!(self.command(command), "good", "to `{command}`");
-    }
-
     fn command(&mut self, command: &str) -> String {
         let commands = self.commands.as_mut().expect("open until dropped");
         writeln!(commands, "{command}").expect("the counterpart listens");

@@ -48,7 +48,7 @@ impl NtlmPeer {
     /// Binds the handshake that follows to the TLS connections of a server: its certificate has this hash.
     pub(crate) fn bind(&mut self, certificate_hash: &[u8]) {
         let data = [b"tls-server-end-point:", certificate_hash].concat();
-        self.good(&format!("bind {}", digits(&data)));
+        assert_eq!(self.step(&format!("bind {}", digits(&data))).done(), b"");
     }
 
     /// The session key it arrived at.
