@@ -6,7 +6,7 @@
 set -euo pipefail
 
 build=(gcc pkg-config libssl-dev)
-test=(pidgin-sipe libpurple-dev libglib2.0-dev libxml2-dev gss-ntlmssp libkrb5-dev krb5-kdc krb5-admin-server krb5-user curl xmlsec1
+test=(pidgin-sipe libpurple-dev libglib2.0-dev libxml2-dev gss-ntlmssp libkrb5-dev libclang-dev krb5-kdc krb5-admin-server krb5-user curl xmlsec1
   samba samba-ad-provision samba-dsdb-modules samba-vfs-modules winbind ldb-tools python3-samba python3-dnspython
   python3-markdown python3-setproctitle tshark iproute2 util-linux python3 mono-mcs mono-runtime)
 bench=(kamailio kamailio-presence-modules kamailio-tls-modules)

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Format, lints, every test (those that need real counterparts included), then one line: N passed, N failed.
+# Lints see the program as it is built by default, and with every feature; tests are built once, with every feature.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
+features=(--features cli/gssapi)
 passed=0
 failed=0
 log=$(mktemp)
@@ -19,7 +21,7 @@ tests() { # name, cargo test arguments…
   local name=$1 status
   shift
   printf '== %s\n' "$name"
-  cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. (ok|ignored)|running [0-9]+ tests?|)$'
+  cargo test --locked --no-fail-fast "${features[@]}" "$@" 2>&1 | tee "$log" | grep -vE '^(test .* \.\.\. (ok|ignored)|running [0-9]+ tests?|)$'
   status=${PIPESTATUS[0]}
   while read -r ok bad; do
     passed=$((passed + ok))
@@ -33,6 +35,7 @@ tests() { # name, cargo test arguments…
 
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+step "lints with every feature" cargo clippy --locked --workspace --all-targets "${features[@]}" --quiet -- -D warnings
 step "house rules" cargo run --locked --quiet -p xtask -- tidy
 tests "tests" --workspace --all-targets
 tests "documentation examples" --workspace --doc

@@ -15,6 +15,7 @@ mod link;
 mod p4;
 mod p6;
 mod p7;
+mod p9;
 mod phone;
 mod presence;
 mod process;
@@ -29,8 +30,13 @@ use std::process::ExitCode;
 type Measure = fn() -> Result<Vec<Figure>, String>;
 
 /// Every figure there is: id, and what measures it.
-const FIGURES: &[(&str, Measure)] =
-    &[("P4", p4::measure), ("P6", p6::measure), ("P7", p7::measure), ("TLS-DSK", tls_dsk::measure)];
+const FIGURES: &[(&str, Measure)] = &[
+    ("P4", p4::measure),
+    ("P6", p6::measure),
+    ("P7", p7::measure),
+    ("P9", p9::measure),
+    ("TLS-DSK", tls_dsk::measure),
+];
 
 /// Version of the form of `bench.json`; it goes up when a reader would have to change.
 const SCHEMA: u32 = 2;

@@ -87,7 +87,8 @@ pub(crate) struct Signin {
     /// Mechanism
     #[arg(long, value_enum, default_value_t = Auth::Auto)]
     pub(crate) auth: Auth,
-    /// Log on with the Kerberos tickets there are (of kinit; KRB5CCNAME names another cache), and ask for no password
+    /// Log on with the Kerberos tickets there are (of kinit; KRB5CCNAME names another cache), and ask for no password.
+    /// Caches that are no files need a program built with --features gssapi
     #[arg(long, conflicts_with_all = ["password_file", "no_password"])]
     pub(crate) sso: bool,
     /// Ask this KDC instead of those of krb5.conf and the DNS (repeatable)

@@ -20,7 +20,7 @@ use signin::name::{AccountName, Aor};
 use signin::provision::client::Appearance;
 use signin::register::endpoint::Epid;
 use signin::secret::Password;
-use signin::tickets::{Source, TicketCache, Tickets};
+use signin::tickets::{Cache, Source, TicketCache, Tickets};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -162,31 +162,76 @@ fn ticket_source(typed: &Signin, ready: Option<&Ready>) -> Result<Source> {
         source.kdcs = realm.map(|realm| machine.kdcs_of(realm)).unwrap_or_default();
     }
     if typed.sso {
-        source.cache = Some(ticket_cache()?);
+        source.cache = Some(ticket_cache(typed, ready)?);
     }
     Ok(source)
 }
 
-/// The user's ticket cache. Of the kinds of caches, the file is read; others are for the Kerberos libraries.
-fn ticket_cache() -> Result<TicketCache> {
+/// The user's ticket cache: read here, or left to the system's Kerberos library.
+fn ticket_cache(typed: &Signin, ready: Option<&Ready>) -> Result<Cache> {
     let name = std::env::var("KRB5CCNAME").ok();
-    let path = match name.as_deref() {
-        None => format!("/tmp/krb5cc_{}", user_id()?),
-        Some(name) => match name.split_once(':') {
-            None => name.to_owned(),
-            Some(("FILE", path)) => path.to_owned(),
-            Some((kind, _)) => {
-                return Err(miette!(
-                    "--sso: the ticket cache is of kind {kind}; only files are read. Obtain tickets into one: \
-                     KRB5CCNAME=FILE:/tmp/tickets kinit, and the same variable for signpost"
-                ));
+    let path = match cache_place(name.as_deref(), net::client::GSSAPI).map_err(|why| miette!("--sso: {why}"))? {
+        CachePlace::System => {
+            let has_conf = std::env::var_os("KRB5_CONFIG").is_some();
+            match told_to_the_library(typed, ready.filter(|_| !has_conf)) {
+                Some(why) => return Err(miette!("--sso: {why}")),
+                None => return Ok(Cache::System),
             }
-        },
+        }
+        CachePlace::File(path) => path,
+        CachePlace::UsualFile => format!("/tmp/krb5cc_{}", user_id()?),
     };
     let bytes = std::fs::read(&path)
         .into_diagnostic()
         .wrap_err_with(|| format!("--sso: the ticket cache {path} cannot be read; obtain a ticket first (kinit)"))?;
-    TicketCache::parse(&bytes).map_err(|error| miette!("--sso: {path}: {error}"))
+    let cache = TicketCache::parse(&bytes).map_err(|error| miette!("--sso: {path}: {error}"))?;
+    Ok(Cache::Here(cache))
+}
+
+/// Where the tickets of `--sso` are.
+#[derive(Debug, PartialEq, Eq)]
+enum CachePlace {
+    /// In this file.
+    File(String),
+    /// In the file of this user in /tmp.
+    UsualFile,
+    /// Where the system's Kerberos library says.
+    System,
+}
+
+/// From `KRB5CCNAME`, and whether there is a Kerberos library in this program. A file that is named is read here, with
+/// the library or without it, so that both do the same.
+fn cache_place(name: Option<&str>, library: bool) -> Result<CachePlace, String> {
+    match name.map(|name| name.split_once(':').ok_or(name)) {
+        Some(Err(path) | Ok(("FILE", path))) => Ok(CachePlace::File(path.to_owned())),
+        // The default may be of any kind: krb5.conf and what it includes say so.
+        _ if library => Ok(CachePlace::System),
+        None => Ok(CachePlace::UsualFile),
+        Some(Ok((kind, _))) => Err(format!(
+            "the ticket cache is of kind {kind}; only files are read. Obtain tickets into one: \
+             KRB5CCNAME=FILE:/tmp/tickets kinit, and the same variable for signpost; or build signpost with \
+             --features gssapi, which reads every kind"
+        )),
+    }
+}
+
+/// What was typed for Kerberos and would have no effect, because the library knows its own ways.
+fn told_to_the_library(typed: &Signin, lab_without_conf: Option<&Ready>) -> Option<String> {
+    let option = match (typed.kdc.first(), &typed.realm) {
+        (Some(_), _) => "--kdc",
+        (None, Some(_)) => "--realm",
+        (None, None) => {
+            let conf = lab_without_conf?.krb5_conf.as_ref()?;
+            return Some(format!(
+                "the Kerberos library of this system does not know the lab; set KRB5_CONFIG={} for signpost, as for kinit",
+                conf.display()
+            ));
+        }
+    };
+    Some(format!(
+        "{option} has no effect on the Kerberos library of this system, which reads this ticket cache and goes by \
+         krb5.conf; leave it out, or name a cache that is a file (KRB5CCNAME=FILE:…)"
+    ))
 }
 
 /// Of this process; it names the default ticket cache.
@@ -307,6 +352,23 @@ mod tests {
             let source = ticket_source(&typed, None).expect("a source");
             let found = (source.types.len(), source.password_types.len());
             assert_eq!(found, (services, passwords), "AES of both lengths, and RC4: {:?}", typed.kerberos_rc4);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_named_is_read_here_and_everything_else_is_the_librarys() {
+        for library in [false, true] {
+            for name in ["FILE:/tmp/tickets", "/tmp/tickets"] {
+                assert_eq!(cache_place(Some(name), library), Ok(CachePlace::File("/tmp/tickets".to_owned())));
+            }
+        }
+        assert_eq!(cache_place(None, false), Ok(CachePlace::UsualFile));
+        assert_eq!(cache_place(None, true), Ok(CachePlace::System));
+        for name in ["DIR:/tmp/tickets", "KEYRING:persistent:1000", "KCM:", "MEMORY:x"] {
+            assert_eq!(cache_place(Some(name), true), Ok(CachePlace::System));
+            let why = cache_place(Some(name), false).expect_err("no library");
+            let kind = name.split(':').next().unwrap_or_default();
+            assert!(why.contains(&format!("kind {kind};")) && why.contains("--features gssapi"), "{why}");
         }
     }
 

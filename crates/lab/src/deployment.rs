@@ -13,7 +13,7 @@ use mechanism::tls_dsk;
 use net::server::{HttpLimits, Identity, Serving, SipLimits, SystemSurroundings, Wires, listen, serve_http, serve_sip};
 use signin::authenticate::certificate::judge::Judge;
 use signin::authenticate::certificate::server::Certification;
-use signin::authenticate::offer::{Offer, TlsDsk};
+use signin::authenticate::offer::{Offer, Offers, TlsDsk};
 use signin::authenticate::server::Settings as AuthSettings;
 use signin::authenticate::verifier::{KerberosVerifier, NtlmVerifier};
 use signin::directory::Directory;
@@ -204,8 +204,7 @@ impl Lab {
     }
 
     fn start_sip(&mut self, common: &Common, host: &Host) -> Result<(), LabError> {
-        let external = host.kind == Kind::Edge;
-        let port = if external { 443 } else { 5061 };
+        let port = if host.kind == Kind::Edge { 443 } else { 5061 };
         let own = HostPort { host: host.fqdn.to_owned(), port };
         let here = Here {
             fqdn: host.fqdn.to_owned(),
@@ -233,11 +232,11 @@ impl Lab {
             neighbours: common.neighbours.clone(),
             journal: Arc::new(Log),
         };
-        let offers = common.offers(host);
+        let offers = common.offers(host)?;
         let mut authentication = AuthSettings::new(host.fqdn, DOMAIN, offers);
         authentication.netbios_domain = NETBIOS.to_owned();
-        let settings = Settings { external, ..Settings::default() };
-        let front_end = Arc::new(FrontEnd::new(here, settings, authentication, Arc::new(provision), foundations));
+        let provision = Arc::new(provision);
+        let front_end = Arc::new(FrontEnd::new(here, Settings::default(), authentication, provision, foundations));
         common.neighbours.join(&front_end);
         let identity = common.identity(host)?.for_sip()?;
         let address = common.plan.listen(host, port);
@@ -250,7 +249,9 @@ impl Lab {
     }
 
     fn start_web(&mut self, common: &Common, host: &Host) -> Result<(), LabError> {
-        let identity = common.identity(host)?.for_http()?;
+        let identity = common.identity(host)?;
+        let channel = identity.channel();
+        let identity = identity.for_http()?;
         for secure in [true, false] {
             let site = Site {
                 location: match host.kind {
@@ -260,6 +261,7 @@ impl Lab {
                 secure,
                 web: host.fqdn.to_owned(),
                 fqdn: host.fqdn.to_owned(),
+                channel,
                 elsewhere: BTreeMap::new(),
             };
             let services = WebServices::new(site, &common.backing());
@@ -321,9 +323,8 @@ impl Common {
         })
     }
 
-    /// What a SIP server offers: everything inside, and outside everything but Kerberos, for there is no KDC to ask; less
-    /// what is switched off.
-    fn offers(&self, host: &Host) -> Vec<Offer> {
+    /// What a SIP server offers: everything inside, and outside everything but Kerberos; less what is switched off.
+    fn offers(&self, host: &Host) -> Result<Offers, LabError> {
         let web = match host.kind {
             Kind::Edge => self.topology.external_web.clone(),
             Kind::FrontEnd { pool } => self.topology.pool(pool).map(|pool| pool.web.clone()),
@@ -338,7 +339,11 @@ impl Common {
         });
         let tickets = (host.kind != Kind::Edge).then(|| Offer::Kerberos(self.kerberos.clone()));
         let every = certificates.into_iter().chain(tickets).chain([Offer::Ntlm(self.verifier.clone())]);
-        every.filter(|offer| self.old_cryptography.permits(offer)).collect()
+        let offers = every.filter(|offer| self.old_cryptography.permits(offer)).collect();
+        match host.kind {
+            Kind::Edge => Ok(Offers::outside(offers)?),
+            _ => Ok(Offers::inside(offers)),
+        }
     }
 
     fn identity(&self, host: &Host) -> Result<Identity, LabError> {

@@ -58,6 +58,9 @@ pub enum LabError {
     /// The people cannot be put into the store.
     #[error(transparent)]
     People(#[from] store::AdminError),
+    /// A server would offer what it cannot.
+    #[error(transparent)]
+    Offer(#[from] signin::authenticate::offer::NotOutside),
     /// The lab's own plan is wrong.
     #[error("{0}")]
     Setup(String),

@@ -3,9 +3,10 @@
 
 mod support;
 
-use lab::{Lab, LabConfig};
+use lab::{Lab, LabConfig, STORE_FILE};
 use net::client::Sockets;
 use signin::io::Io;
+use signin::name::Aor;
 use signin::provision::client::{Request, Session as _, Settled};
 use signin::provision::contacts::message::{ContactDocument, SOAP, read_document, write_soap};
 use signin::provision::contacts::{ContactChange, Edit};
@@ -14,6 +15,7 @@ use signin::provision::presence::message::{CATEGORIES, ExpireType, PUBLISH, Publ
 use signin::session::Session;
 use sip::{Message, Name};
 use std::time::Duration;
+use store::Store;
 use support::Attempt;
 
 /// Within this, a change is to be seen elsewhere.
@@ -91,6 +93,46 @@ async fn changes_travel_between_pools_and_endpoints() {
     bob.sign_out().await;
     let seen = told(&mut alice, CATEGORIES).await;
     assert!(seen.contains("<availability>18500<"), "{seen}");
+}
+
+/// What an endpoint is told when administration, which is another process, changes its user.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_barred_or_moved_by_administration_learns_it_within_seconds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = LabConfig { state: Some(folder.path().to_owned()), ..LabConfig::default() };
+    let lab = Lab::start(&config).await.expect("free ports");
+    let admin = Store::open(&folder.path().join(STORE_FILE)).expect("a store in use can be opened");
+    let address = |name: &str| format!("{name}@contoso.test").parse::<Aor>().expect("an address");
+    let (mut alice, _) = arrive(Attempt::of(&lab, "alice").epid("00a11ce001")).await;
+    let (mut outside, _) = arrive(Attempt::of(&lab, "alice").epid("00a11ce002").outside(&lab)).await;
+    let (mut bob, _) = arrive(Attempt::of(&lab, "bob").epid("000b0b0001")).await;
+    let (mut frank, _) = arrive(Attempt::of(&lab, "frank").epid("0f4a2c0001")).await;
+
+    admin.modify_user(&address("alice"), |account| account.user.remote_access = false).await.expect("changed");
+    assert_eq!(put_out(&mut outside).await, ("rejected".to_owned(), Some(4141)));
+    admin.disable(&address("alice")).await.expect("disabled");
+    assert_eq!(put_out(&mut alice).await, ("rejected".to_owned(), Some(4141)));
+    let home = admin.account(&address("bob")).and_then(|bob| bob.user.home_pool).expect("has a home");
+    let other = if home.starts_with("pool1") { "pool2.contoso.test" } else { "pool1.contoso.test" };
+    admin.set_home(&address("bob"), Some(other), None).await.expect("moved");
+    assert_eq!(put_out(&mut bob).await, ("deactivated".to_owned(), Some(4142)));
+
+    assert_eq!(frank.refresh().await.expect("an answer").code, 200, "nobody else is concerned");
+    let again = Attempt::of(&lab, "bob").epid("000b0b0001").run().await;
+    assert!(again.report.signed_in, "{}", again.sentence());
+    assert!(!Attempt::of(&lab, "alice").run().await.report.signed_in);
+}
+
+/// The event and the error id of the NOTIFY that ends a registration.
+async fn put_out(session: &mut Session<'_>) -> (String, Option<u32>) {
+    loop {
+        let bytes = session.next_request(3 * SOON).await.expect("told within seconds");
+        let message = Message::parse(&bytes).expect("a request");
+        if message.header(Name::Event) == Some("registration-notify") {
+            let event = String::from_utf8_lossy(message.body()).trim().replace("deregistered;event=", "");
+            return (event, signin::reply::diagnostics(&message).0);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ use signin::authenticate::keyring::Keyring;
 use signin::authenticate::message::Scheme;
 use signin::io::{Io, Now, Operation, Outcome, Pending};
 use signin::report::{Ending, Event, SignInReport};
-use signin::tickets::{Source, TicketCache, Tickets};
+use signin::tickets::{Cache, Source, TicketCache, Tickets};
 use signin::web_ticket::proof_key::ProofKey;
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -390,7 +390,7 @@ async fn nothing_secret_ever_shows() {
         attempt.sign_in.keyring = Some(pocket.clone());
         attempt
     };
-    let sso = Source { cache: Some(cache), ..Source::default() };
+    let sso = Source { cache: Some(Cache::Here(cache)), ..Source::default() };
     let mut by_certificate = keeping(with(&lab, Scheme::TlsDsk, Source::default()));
     by_certificate.sign_in.log_on = None;
     let attempts = [

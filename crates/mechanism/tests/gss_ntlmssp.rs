@@ -11,11 +11,16 @@ mod peer {
 }
 
 use mechanism::Side;
+use mechanism::channel_bindings::ChannelBindings;
 use mechanism::ntlm::message::{Authenticate, Challenge, Flags, TargetInfo, av};
 use mechanism::ntlm::{
-    Acceptor, Credentials, Entropy, Mode, NtHash, NtlmError, SigningKeys, TargetNames, WrongAnswer, answer, negotiate,
+    Acceptor, Credentials, Entropy, Mode, NtHash, NtlmError, Purpose, SigningKeys, TargetNames, WrongAnswer, answer,
+    answer_for, negotiate,
 };
+use mechanism::user_certificate::{Fingerprint, UserCertificateAuthority, new_key};
+use peer::line::Step;
 use peer::ntlm::NtlmPeer as Peer;
+use std::time::Duration;
 
 /// Letters outside ASCII on purpose: the user's enter the proof as capitals, the password's as they are.
 const ACCOUNT: &str = "CONTOSO:jürgen:Größe & Paßwort";
@@ -127,16 +132,19 @@ fn their_acceptor_checks_our_integrity_code() {
 
 // ---- their initiator, our acceptor --------------------------------------------------------------------------------
 
-/// Their initiator's answer, and what our acceptor makes of it with the right password's hash.
-fn their_client(initiator: &mut Peer, their_form: &str) -> Result<SigningKeys, String> {
-    let names = TargetNames {
+fn names() -> TargetNames {
+    TargetNames {
         netbios_domain: "CONTOSO".to_owned(),
         netbios_computer: "FE01".to_owned(),
         dns_domain: "contoso.test".to_owned(),
         dns_computer: "fe01.contoso.test".to_owned(),
-    };
+    }
+}
+
+/// Their initiator's answer, and what our acceptor makes of it with the right password's hash.
+fn their_client(initiator: &mut Peer, their_form: &str) -> Result<SigningKeys, String> {
     let mode = if their_form == "datagram" { Mode::Datagram } else { Mode::Connection };
-    let mut server = Acceptor::new(mode, SERVER_CHALLENGE, names);
+    let mut server = Acceptor::new(mode, SERVER_CHALLENGE, names());
     let first = initiator.initiate(their_form).going_on();
     assert_eq!(first.is_empty(), mode == Mode::Datagram, "only the connectionless form has no first message");
     let negotiate = (mode == Mode::Connection).then_some(first);
@@ -211,6 +219,54 @@ fn our_acceptor_refuses_version_1_of_their_client() {
         let mut initiator = Peer::start(ACCOUNT, level);
         let refused = their_client(&mut initiator, "connection").map(|_| ());
         assert_eq!(refused, Err(NtlmError::Version1.to_string()), "level {level}");
+    }
+}
+
+// ---- what an answer is for ----------------------------------------------------------------------------------------
+
+/// A server's certificate, and the hash it is bound by.
+fn certificate() -> (Vec<u8>, Vec<u8>) {
+    let key = new_key(1024).expect("a key");
+    let certificate = UserCertificateAuthority::certify(&key, [1; 16], 0, Duration::from_secs(60)).expect("DER");
+    let hash = Fingerprint::of(&certificate).as_bytes().to_vec();
+    (certificate, hash)
+}
+
+#[test]
+#[ignore = "needs gss-ntlmssp and libkrb5-dev; run by make test"]
+fn their_client_says_what_its_answer_is_for() {
+    let (certificate, hash) = certificate();
+    for bound in [true, false] {
+        let mut initiator = Peer::start(ACCOUNT, VERSION_2);
+        if bound {
+            initiator.bind(&hash);
+        }
+        let mut server = Acceptor::new(Mode::Connection, SERVER_CHALLENGE, names());
+        let first = initiator.initiate("connection").going_on();
+        let challenge = server.challenge_message(Some(&first)).expect("a challenge");
+        let answer = server.read_answer(&initiator.token(&challenge).done()).expect("an answer");
+        assert_eq!(answer.target_name().as_deref(), Some("sip/fe01.contoso.test"));
+        let ours = bound.then(|| ChannelBindings::of_certificate(&certificate).expect("RSA with SHA-256"));
+        assert_eq!(answer.channel_bindings(), ours.map(|bindings| bindings.as_bytes().to_vec()));
+    }
+}
+
+#[test]
+#[ignore = "needs gss-ntlmssp and libkrb5-dev; run by make test"]
+fn their_acceptor_sees_what_our_answer_is_for() {
+    let ((certificate, hash), (other, _)) = (certificate(), certificate());
+    for (used, right) in [(&certificate, true), (&other, false)] {
+        let mut acceptor = Peer::start(ACCOUNT, VERSION_2);
+        acceptor.bind(&hash);
+        acceptor.accept("connection").going_on();
+        let negotiate = negotiate();
+        let challenge = acceptor.token(&negotiate).going_on();
+        let channel = ChannelBindings::of_certificate(used);
+        let purpose = Purpose { target_name: "HTTP/fe01.contoso.test".to_owned(), channel };
+        let (log_on, mode) = (log_on(PASSWORD), Mode::Connection);
+        let answered = answer_for(Some(&purpose), mode, Some(&negotiate), &challenge, &log_on, &ENTROPY, 0);
+        let step = acceptor.token(&answered.expect("answers").message);
+        assert_eq!(matches!(step, Step::Done(_)), right, "{step:?}");
     }
 }
 

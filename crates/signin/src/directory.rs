@@ -37,8 +37,55 @@ pub struct User {
 
 /// The directory could not answer. This says nothing about the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the directory did not answer: {0}")]
-pub struct DirectoryError(pub String);
+#[error("the directory did not answer: {why}")]
+pub struct DirectoryError {
+    /// What kind of trouble: that is all that peers are told.
+    pub fault: DirectoryFault,
+    /// The whole trouble, for the server's log alone: it may name servers, entries and filters.
+    pub why: String,
+}
+
+/// Why a directory does not answer, in words that give nothing away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryFault {
+    /// It is elsewhere, and cannot be reached.
+    #[error("no domain controller answers")]
+    Unreachable,
+    /// Two accounts have the same address or name.
+    #[error("two accounts have this address")]
+    Ambiguous,
+    /// It cannot answer at the moment, or not this.
+    #[error("the directory does not answer")]
+    Failed,
+}
+
+impl DirectoryFault {
+    /// Id of the failure catalogue, which has none for a store of our own.
+    pub fn id(self) -> Option<&'static str> {
+        match self {
+            DirectoryFault::Unreachable => Some("ntlm-dc-unreachable"),
+            DirectoryFault::Ambiguous => Some("user-duplicate-sip"),
+            DirectoryFault::Failed => None,
+        }
+    }
+}
+
+impl DirectoryError {
+    /// Whoever knows the answer cannot be reached.
+    pub fn unreachable(why: impl Into<String>) -> DirectoryError {
+        DirectoryError { fault: DirectoryFault::Unreachable, why: why.into() }
+    }
+
+    /// There are two answers where there may be one.
+    pub fn ambiguous(why: impl Into<String>) -> DirectoryError {
+        DirectoryError { fault: DirectoryFault::Ambiguous, why: why.into() }
+    }
+
+    /// Anything else.
+    pub fn failed(why: impl Into<String>) -> DirectoryError {
+        DirectoryError { fault: DirectoryFault::Failed, why: why.into() }
+    }
+}
 
 /// Why a change of a contact list was not made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -106,8 +153,9 @@ pub trait Directory: Send + Sync {
     /// Changes the contact list and gives the list after the change. Durable when it returns.
     fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>>;
 
-    /// A number that moves when contact lists may have changed otherwise than by [`Directory::change_contacts`]: by
-    /// administration, or in another process. It stays 0 where nobody can say.
+    /// A number that moves when users, or contact lists otherwise than by [`Directory::change_contacts`], may have changed:
+    /// by administration, or in another process. It moves after what it tells of can be read; it stays 0 where nobody
+    /// can say.
     fn changes_elsewhere(&self) -> u64 {
         0
     }

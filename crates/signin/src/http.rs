@@ -22,6 +22,7 @@ use crate::report::{Certainty, Verdict};
 use crate::tickets::TicketFailure;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mechanism::channel_bindings::ChannelBindings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -252,6 +253,8 @@ struct State {
     idle: Vec<(Origin, ConnId)>,
     /// Connections with a request under way, or left behind by a request that was given up.
     busy: BTreeSet<ConnId>,
+    /// What proofs over a TLS connection are bound to.
+    channels: BTreeMap<ConnId, ChannelBindings>,
 }
 
 impl Web {
@@ -312,7 +315,7 @@ impl Web {
     pub async fn close_abandoned(&self, io: &dyn Io) {
         let busy = std::mem::take(&mut self.state().busy);
         for conn in busy {
-            io.close(conn).await;
+            self.discard(io, conn).await;
         }
     }
 
@@ -321,7 +324,7 @@ impl Web {
         self.close_abandoned(io).await;
         let idle = std::mem::take(&mut self.state().idle);
         for (_, conn) in idle {
-            io.close(conn).await;
+            self.discard(io, conn).await;
         }
     }
 
@@ -395,6 +398,8 @@ impl Web {
             Ok(session) => {
                 let judgement = judge(&session, &origin.host, io.now().unix_seconds);
                 if judgement.acceptable() {
+                    let channel = session.chain.first().and_then(|leaf| ChannelBindings::of_certificate(leaf));
+                    self.state().channels.extend(channel.map(|channel| (connected.conn, channel)));
                     return Ok(connected.conn);
                 }
                 Fault::Certificate { session, judgement }
@@ -442,7 +447,13 @@ impl Web {
 
     async fn discard(&self, io: &dyn Io, conn: ConnId) {
         self.state().busy.remove(&conn);
+        self.state().channels.remove(&conn);
         io.close(conn).await;
+    }
+
+    /// What proofs over this connection are bound to, when it is one of TLS.
+    fn channel(&self, conn: ConnId) -> Option<ChannelBindings> {
+        self.state().channels.get(&conn).copied()
     }
 
     fn within(&self, io: &dyn Io, limit: Duration) -> Duration {

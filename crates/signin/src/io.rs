@@ -6,10 +6,12 @@
 //!
 //! A *record* of a sign-in is the list of operations and outcomes: both are plain data.
 
+use mechanism::kerberos::PerMessageCalls;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A boxed future that may cross threads.
@@ -112,6 +114,15 @@ pub enum Operation {
         /// Length of its modulus, in bits.
         bits: u32,
     },
+    /// Have the system's GSS-API library begin a security context with a service, by the tickets it finds for the user:
+    /// Kerberos, integrity, no answer from the service. `GSS_Init_sec_context` of RFC 2743 §2.2.1. Answered by
+    /// [`Outcome::SecContext`].
+    InitSecContext {
+        /// `class/host`.
+        service: String,
+        /// When to give up.
+        limit: Duration,
+    },
     /// Let time pass. Answered by [`Outcome::Done`].
     Wait {
         /// How long.
@@ -136,6 +147,8 @@ pub enum Outcome {
     Answered(Result<HttpResponse, HttpError>),
     /// Of [`Operation::NewKey`].
     NewKey(Result<PrivateKey, String>),
+    /// Of [`Operation::InitSecContext`].
+    SecContext(Result<SecContext, SecContextError>),
     /// Of the others.
     Done,
 }
@@ -153,6 +166,57 @@ impl std::fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PrivateKey(…)")
     }
+}
+
+/// A security context in the keeping of the system's GSS-API library, and the one token that makes it known to the service.
+/// Its key is nowhere here, so no record has it; a sign-in that used one can be read back, but not run again.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SecContext {
+    /// Whose ticket it was: `alice@CONTOSO.TEST`.
+    pub client: String,
+    /// The token, bare.
+    #[serde(with = "text_or_base64")]
+    pub token: Vec<u8>,
+    /// What signs and checks; `None` in a record.
+    #[serde(skip)]
+    pub calls: Option<Arc<dyn PerMessageCalls>>,
+}
+
+impl std::fmt::Debug for SecContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SecContext(of {}, …)", self.client)
+    }
+}
+
+/// No two contexts have the same token.
+impl PartialEq for SecContext {
+    fn eq(&self, other: &SecContext) -> bool {
+        (&self.client, &self.token) == (&other.client, &other.token)
+    }
+}
+
+/// Why the system's GSS-API library gave no context.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SecContextError {
+    /// This program was built without it.
+    Absent,
+    /// It has no ticket of the user that is still good; its words.
+    NoTicket(String),
+    /// It finds no KDC that answers; its words.
+    Unreachable(String),
+    /// No answer in time.
+    Timeout,
+    /// A KDC says no.
+    Refused {
+        /// The user, if the library says who that is.
+        client: Option<String>,
+        /// Number of the error, RFC 4120 §7.5.9.
+        code: i32,
+        /// The library's words.
+        words: String,
+    },
+    /// Anything else, in words.
+    Failed(String),
 }
 
 /// Received bytes, written in a record as text where they are text.
@@ -437,6 +501,14 @@ impl dyn Io + '_ {
         match self.perform(Operation::NewKey { bits }).await {
             Outcome::NewKey(result) => result,
             other => mismatch("NewKey", &other),
+        }
+    }
+
+    /// Has the system's GSS-API library begin a security context with a service.
+    pub async fn init_sec_context(&self, service: &str, limit: Duration) -> Result<SecContext, SecContextError> {
+        match self.perform(Operation::InitSecContext { service: service.to_owned(), limit }).await {
+            Outcome::SecContext(result) => result,
+            other => mismatch("InitSecContext", &other),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::io::ConnId;
 use crate::legible::steers;
 use crate::name::Aor;
 use crate::register::endpoint::InstanceId;
-use crate::register::message::RegisterAction;
+use crate::register::message::{Deregistration, RegisterAction};
 use crate::reply::Diagnostics;
 use crate::topology::HostPort;
 use std::fmt;
@@ -58,6 +58,13 @@ pub enum ServerEvent {
         /// Which.
         instance: InstanceId,
     },
+    /// A user's registrations were ended, since he is not to stay.
+    PutOut {
+        /// Who.
+        aor: Aor,
+        /// Why.
+        why: Deregistration,
+    },
     /// A stream that is not SIP was closed.
     Garbled {
         /// Which connection.
@@ -91,6 +98,7 @@ impl fmt::Display for ServerEvent {
                 }
             }
             ServerEvent::Gone { aor, instance } => write!(f, "{aor} ({instance}) is gone"),
+            ServerEvent::PutOut { aor, why } => write!(f, "put {aor} out: {}", why.body()),
             ServerEvent::Garbled { conn, why } => write!(f, "connection {} is not SIP: {}", conn.0, Harmless(why)),
             ServerEvent::Unavailable { why } => Harmless(why).fmt(f),
         }

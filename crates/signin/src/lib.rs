@@ -27,6 +27,7 @@ pub mod name;
 pub mod old_cryptography;
 pub mod outgoing;
 pub mod provision;
+mod recent;
 pub mod register;
 pub mod reply;
 pub mod report;

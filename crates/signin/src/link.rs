@@ -1,12 +1,13 @@
 //! The client's SIP connection: messages out, messages in, signatures on both once there is an association.
 //!
-//! Responses are matched by Call-ID and CSeq; Microsoft servers and open clients do the same, since branches are not
-//! always there. Whatever else arrives meanwhile is kept for [`Link::next_request`].
+//! Responses are those of [`sip::transaction`]: of a request that was sent and still waits; any other is dropped. Requests
+//! that arrive meanwhile are kept for [`Link::next_request`].
 
 use crate::authenticate::association::{Association, SignatureError};
 use crate::io::{ConnId, Io, StreamError};
 use sip::framing::{Cut, Framer, FramingError, Limits};
-use sip::{Draft, Message, Name};
+use sip::transaction::{Answer, ClientKey, ClientTransactions, NotBegun};
+use sip::{Draft, Message};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -32,15 +33,9 @@ pub enum LinkError {
     /// A request that cannot be signed: our own fault.
     #[error(transparent)]
     Unsignable(#[from] crate::authenticate::signing::Unsignable),
-}
-
-/// Which response is awaited.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key {
-    /// Call-ID of the request.
-    pub call_id: String,
-    /// Whole CSeq value, `3 REGISTER`.
-    pub cseq: String,
+    /// A request whose response could not be told from others: our own fault.
+    #[error(transparent)]
+    NotBegun(#[from] NotBegun),
 }
 
 /// A SIP connection.
@@ -56,7 +51,9 @@ pub struct Link<'a> {
     retired: Option<Association>,
     /// When something was last sent.
     sent: Duration,
-    early: Vec<(Key, Vec<u8>)>,
+    /// Requests that wait for their final response.
+    pending: ClientTransactions,
+    early: Vec<(ClientKey, Vec<u8>)>,
     requests: VecDeque<Vec<u8>>,
     /// Bytes in `early` and `requests`.
     kept: usize,
@@ -65,6 +62,12 @@ pub struct Link<'a> {
 /// Most bytes of messages kept until somebody asks for them. A contact list and the presence of all contacts, which
 /// servers send unasked, stay well below.
 const KEPT: usize = 8 * 1024 * 1024;
+
+/// Most requests that wait at a time.
+const PENDING: usize = 1024;
+
+/// How long a request is remembered. Whoever waits for its response has a shorter limit of his own.
+const REMEMBERED: Duration = Duration::from_secs(600);
 
 impl<'a> Link<'a> {
     /// Takes an open connection over.
@@ -80,6 +83,7 @@ impl<'a> Link<'a> {
             association: None,
             retired: None,
             sent: io.now().since_start,
+            pending: ClientTransactions::new(PENDING),
             early: Vec::new(),
             requests: VecDeque::new(),
             kept: 0,
@@ -133,7 +137,19 @@ impl<'a> Link<'a> {
 
     /// Sends a message as it stands: before there is an association.
     pub async fn send_unsigned(&mut self, draft: Draft) -> Result<(), LinkError> {
-        self.put(draft.finish()).await
+        self.send(draft).await
+    }
+
+    async fn send(&mut self, draft: Draft) -> Result<(), LinkError> {
+        let bytes = draft.finish();
+        let message = Message::parse(&bytes)?;
+        // An ACK has no response.
+        if message.method().is_some_and(|method| method != "ACK") {
+            let now = self.io.now().since_start;
+            self.pending.expire(now);
+            self.pending.begin(&message, now + REMEMBERED)?;
+        }
+        self.put(bytes).await
     }
 
     /// Signs a message and sends it. `handshake` is the last token of a mechanism, when this message carries it.
@@ -143,11 +159,11 @@ impl<'a> Link<'a> {
             self.io.fill_random(&mut rand);
             association.sign_as_client(&mut draft, u32::from_be_bytes(rand), handshake)?;
         }
-        self.put(draft.finish()).await
+        self.send(draft).await
     }
 
     /// Waits for the final response to a request; provisional ones are passed over.
-    pub async fn response(&mut self, key: &Key, limit: Duration) -> Result<Vec<u8>, LinkError> {
+    pub async fn response(&mut self, key: &ClientKey, limit: Duration) -> Result<Vec<u8>, LinkError> {
         if let Some(place) = self.early.iter().position(|(k, _)| k == key) {
             let (_, bytes) = self.early.remove(place);
             self.kept -= bytes.len();
@@ -157,25 +173,20 @@ impl<'a> Link<'a> {
         loop {
             let bytes = self.arrival(deadline).await?;
             let message = Message::parse(&bytes)?;
-            let Some(status) = message.status() else {
+            if message.method().is_some() {
                 let bytes = self.checked_request(bytes)?;
                 self.keep(bytes.len())?;
                 self.requests.push_back(bytes);
                 continue;
-            };
-            if status < 200 {
-                continue;
             }
-            let got = Key {
-                call_id: message.header(Name::CallId).unwrap_or_default().to_owned(),
-                cseq: message.header(Name::CSeq).unwrap_or_default().to_owned(),
-            };
-            self.check(&message)?;
-            if got == *key {
-                return Ok(bytes);
+            match self.answered(&message)? {
+                Some(answered) if answered == *key => return Ok(bytes),
+                Some(answered) => {
+                    self.keep(bytes.len())?;
+                    self.early.push((answered, bytes));
+                }
+                None => {}
             }
-            self.keep(bytes.len())?;
-            self.early.push((got, bytes));
         }
     }
 
@@ -214,14 +225,24 @@ impl<'a> Link<'a> {
         loop {
             let bytes = self.arrival(deadline).await?;
             let message = Message::parse(&bytes)?;
-            match message.status() {
-                None => return self.checked_request(bytes),
-                Some(..200) => {}
-                Some(_) => {
-                    self.check(&message)?;
-                    return Ok(bytes);
-                }
+            if message.method().is_some() {
+                return self.checked_request(bytes);
             }
+            if self.answered(&message)?.is_some() {
+                return Ok(bytes);
+            }
+        }
+    }
+
+    /// Which request has its final response now. `None` for a provisional one, and for one of no request that waits.
+    fn answered(&mut self, response: &Message<'_>) -> Result<Option<ClientKey>, LinkError> {
+        if response.status().is_some_and(|status| status < 200) {
+            return Ok(None);
+        }
+        self.check(response)?;
+        match self.pending.answered(response) {
+            Some(Answer::Final(key)) => Ok(Some(key)),
+            Some(Answer::Provisional(_)) | None => Ok(None),
         }
     }
 
@@ -232,11 +253,13 @@ impl<'a> Link<'a> {
         Ok(bytes)
     }
 
-    /// Checks the signature of a response. A 401 cannot be signed: the server does not accept us (any more).
+    /// Checks the signature of a response. A 401 cannot be signed: the server does not accept us (any more). Nor can a
+    /// server that was not able to find out who we are: until it has signed something, it has no keys.
     fn check(&mut self, message: &Message<'_>) -> Result<(), LinkError> {
-        match &mut self.association {
-            Some(association) if message.status() != Some(401) => Ok(association.check_server(message)?),
-            _ => Ok(()),
+        match (&mut self.association, message.status()) {
+            (None, _) | (Some(_), Some(401)) => Ok(()),
+            (Some(association), Some(500..=599)) if association.has_nothing_signed(message) => Ok(()),
+            (Some(association), _) => Ok(association.check_server(message)?),
         }
     }
 
@@ -262,5 +285,79 @@ impl<'a> Link<'a> {
     /// Closes the connection.
     pub async fn close(self) {
         self.io.close(self.conn).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Bytes, Now, Operation, Outcome, Pending};
+    use std::sync::Mutex;
+
+    /// A server that says this, and takes whatever it is told.
+    struct Script(Mutex<VecDeque<String>>);
+
+    impl Io for Script {
+        fn perform(&self, operation: Operation) -> Pending<'_, Outcome> {
+            let outcome = match operation {
+                Operation::Receive { .. } => match self.0.lock().expect("whole").pop_front() {
+                    Some(text) => Outcome::Received(Ok(Bytes(text.into_bytes()))),
+                    None => Outcome::Received(Err(StreamError::Closed)),
+                },
+                Operation::Send { .. } => Outcome::Sent(Ok(())),
+                _ => Outcome::Done,
+            };
+            Box::pin(std::future::ready(outcome))
+        }
+
+        fn now(&self) -> Now {
+            Now { since_start: Duration::ZERO, unix_seconds: 0 }
+        }
+
+        fn fill_random(&self, _bytes: &mut [u8]) {}
+
+        fn note(&self, _event: crate::report::Event) {}
+    }
+
+    fn request(number: u32) -> Draft {
+        let mut draft = Draft::request("SERVICE", "sip:alice@contoso.test");
+        draft.header("Via", "SIP/2.0/TLS 192.0.2.10:50230;branch=z9hG4bKone").header("Call-ID", "call-1");
+        draft.header("CSeq", format_args!("{number} SERVICE"));
+        draft
+    }
+
+    fn response(code: u16, number: u32, branch: &str) -> String {
+        format!(
+            "SIP/2.0 {code} Whatever\r\nVia: SIP/2.0/TLS 192.0.2.10:50230{branch}\r\nCall-ID: call-1\r\n\
+             CSeq: {number} SERVICE\r\nContent-Length: 0\r\n\r\n"
+        )
+    }
+
+    #[test]
+    fn responses_to_nothing_are_dropped_and_others_find_their_requests() {
+        let own = ";branch=z9hG4bKone";
+        let said = [
+            response(200, 7, own),
+            response(200, 1, ";branch=z9hG4bKtwo"),
+            response(100, 1, own),
+            response(202, 2, ""),
+            response(200, 1, own),
+            response(200, 1, own),
+        ];
+        let io = Script(Mutex::new(said.into()));
+        let mut link = Link::new(&io, ConnId(1), ([192, 0, 2, 10], 50_230).into());
+        let key = |number: u32| ClientKey { call_id: "call-1".to_owned(), cseq: format!("{number} SERVICE") };
+        let limit = Duration::from_secs(1);
+        let story = async {
+            link.send_unsigned(request(1)).await.expect("sent");
+            link.send_unsigned(request(2)).await.expect("sent");
+            let twice = link.send_unsigned(request(2)).await;
+            assert_eq!(twice, Err(LinkError::NotBegun(NotBegun::AlreadyPending)));
+            let code = |bytes: Vec<u8>| Message::parse(&bytes).expect("a message").status();
+            assert_eq!(code(link.response(&key(1), limit).await.expect("answered")), Some(200));
+            assert_eq!(code(link.response(&key(2), limit).await.expect("kept until asked for")), Some(202));
+            assert_eq!(link.next_message(limit).await, Err(LinkError::Stream(StreamError::Closed)), "nothing is left");
+        };
+        assert!(futures_util::FutureExt::now_or_never(story).is_some(), "the script never lets anybody wait");
     }
 }

@@ -61,7 +61,9 @@ pub fn response(request: &Message<'_>, reply: &Reply, to_tag: &str, hop: &Hop, s
         if !hop.external {
             draft.header("ms-diagnostics", diagnostics.value(Some(source)));
         }
-        if hop.external || diagnostics.public {
+        if hop.external {
+            draft.header("ms-diagnostics-public", diagnostics.for_outside());
+        } else if diagnostics.public {
             draft.header("ms-diagnostics-public", diagnostics.value(None));
         }
     }
@@ -109,5 +111,20 @@ mod tests {
         let text = written(true);
         assert!(text.contains("ms-diagnostics-public: 1003;reason=\"User does not exist\"\r\n"));
         assert!(!text.contains("fe01"));
+    }
+
+    #[test]
+    fn outside_learns_neither_reason_nor_cause_where_both_are_for_inside() {
+        let why = Diagnostics::internal(1007, "Cannot route: dc01 is down").caused_by("ntlm-dc-unreachable");
+        let reply = Reply::new(504, "Server time-out").because(why.outside("Cannot route"));
+        let told = |external| {
+            let request = Message::parse(REQUEST.as_bytes()).expect("parses");
+            let hop = Hop { conn: ConnId(1), remote: "192.0.2.10:50230".parse().expect("address"), external };
+            String::from_utf8(response(&request, &reply, "T", &hop, "fe01").finish()).expect("text")
+        };
+        assert!(told(true).contains("\r\nms-diagnostics-public: 1007;reason=\"Cannot route\"\r\n"));
+        let inside =
+            "ms-diagnostics: 1007;reason=\"Cannot route: dc01 is down\";source=\"fe01\";cause=\"ntlm-dc-unreachable\"";
+        assert!(told(false).contains(inside));
     }
 }

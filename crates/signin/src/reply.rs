@@ -14,17 +14,19 @@ pub struct Diagnostics {
     pub public: bool,
     /// Id of the failure catalogue, when one id stands for several causes: a parameter of our own, `cause`.
     pub cause: Option<&'static str>,
+    /// What peers outside are told in place of reason and cause.
+    pub outside: Option<&'static str>,
 }
 
 impl Diagnostics {
     /// For peers inside the enterprise only.
     pub fn internal(id: u32, reason: impl Into<String>) -> Diagnostics {
-        Diagnostics { id, reason: reason.into(), public: false, cause: None }
+        Diagnostics { id, reason: reason.into(), public: false, cause: None, outside: None }
     }
 
     /// For everybody.
     pub fn public(id: u32, reason: impl Into<String>) -> Diagnostics {
-        Diagnostics { id, reason: reason.into(), public: true, cause: None }
+        Diagnostics { id, reason: reason.into(), public: true, cause: None, outside: None }
     }
 
     /// Names the cause.
@@ -32,6 +34,20 @@ impl Diagnostics {
     pub fn caused_by(self, cause: &'static str) -> Diagnostics {
         debug_assert!(Cause::named(cause).is_some(), "clients take {cause} for words");
         Diagnostics { cause: Some(cause), ..self }
+    }
+
+    /// Has peers outside told this alone.
+    #[must_use]
+    pub fn outside(self, reason: &'static str) -> Diagnostics {
+        Diagnostics { outside: Some(reason), ..self }
+    }
+
+    /// As peers outside are told it.
+    pub fn for_outside(&self) -> String {
+        match self.outside {
+            Some(reason) => Diagnostics::public(self.id, reason).value(None),
+            None => self.value(None),
+        }
     }
 
     /// The header value; `source` is left out of the public form.
@@ -103,12 +119,14 @@ pub struct Reply {
     pub body: Option<(String, Vec<u8>)>,
     /// Why, when it is an error.
     pub diagnostics: Option<Diagnostics>,
+    /// For the server's log, never for the peer: the whole cause.
+    pub log: Option<String>,
 }
 
 impl Reply {
     /// An answer with nothing further.
     pub fn new(code: u16, reason: &'static str) -> Reply {
-        Reply { code, reason, headers: Vec::new(), body: None, diagnostics: None }
+        Reply { code, reason, headers: Vec::new(), body: None, diagnostics: None, log: None }
     }
 
     /// `200 OK`.
@@ -134,6 +152,13 @@ impl Reply {
     #[must_use]
     pub fn because(mut self, diagnostics: Diagnostics) -> Reply {
         self.diagnostics = Some(diagnostics);
+        self
+    }
+
+    /// Tells the log why.
+    #[must_use]
+    pub fn logged(mut self, why: impl Into<String>) -> Reply {
+        self.log = Some(why.into());
         self
     }
 }

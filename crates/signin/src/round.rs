@@ -18,7 +18,7 @@ use crate::authenticate::message::{Challenge, Credentials, Scheme, Version};
 use crate::client::{Failed, SignIn};
 use crate::http::Web;
 use crate::io::Io;
-use crate::link::{Key, Link, LinkError};
+use crate::link::{Link, LinkError};
 use crate::log_on::LogOn;
 use crate::name::AccountName;
 use crate::register::client::{RegisterFailure, Registration};
@@ -29,6 +29,7 @@ use crate::web_ticket::message::write_time;
 use mechanism::kerberos::ApOptions;
 use mechanism::ntlm::Entropy;
 use mechanism::tls_dsk::{self, ClientStep};
+use sip::transaction::ClientKey;
 use sip::{Draft, Message};
 use std::time::Duration;
 use url::Url;
@@ -349,7 +350,7 @@ impl<'r> Round<'r> {
     }
 
     async fn response(&self, link: &mut Link<'_>) -> Result<Vec<u8>, Stopped> {
-        let key = Key { call_id: self.registration.call_id.clone(), cseq: format!("{} REGISTER", self.cseq) };
+        let key = ClientKey { call_id: self.registration.call_id.clone(), cseq: format!("{} REGISTER", self.cseq) };
         link.response(&key, self.sign_in.response_limit).await.map_err(|error| self.no_answer(&error))
     }
 
@@ -417,7 +418,7 @@ impl<'r> Round<'r> {
             LinkError::NotSip(_) | LinkError::Unreadable(_) => {
                 Failed::Here(Step::Authentication, RegisterFailure::NotSip { server, why }.verdict())
             }
-            LinkError::Stream(_) | LinkError::Flooded | LinkError::Unsignable(_) => {
+            LinkError::Stream(_) | LinkError::Flooded | LinkError::Unsignable(_) | LinkError::NotBegun(_) => {
                 Failed::Here(Step::Authentication, RegisterFailure::NoAnswer { server, why }.verdict())
             }
         };

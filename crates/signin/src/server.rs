@@ -14,9 +14,12 @@
 //! The one lock is never held while anything is waited for. What has to ask the directory or the verifier becomes a
 //! future, which the connection awaits before its next message: so the answers of one connection keep their order.
 
+mod administered;
 mod conversing;
 mod notifying;
+mod patience;
 
+use self::patience::Waiting;
 use crate::authenticate::offer::Asked;
 use crate::authenticate::server::{
     Associations, Completing, Examined, Moment, Peer, Settings as AuthSettings, Verified,
@@ -37,7 +40,7 @@ use crate::register::server::{self as registrar, Decision, Granted, Here, Role};
 use crate::reply::{Diagnostics, Reply};
 use crate::service::{SipService, Surroundings, Wire};
 use sip::{Draft, Message};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -60,8 +63,8 @@ pub struct Settings {
     /// How long a connection may stay without an authenticated endpoint. A first sign-in with certificates needs web
     /// service round trips meanwhile (our choice).
     pub unauthenticated: Duration,
-    /// Its clients come from outside the enterprise.
-    pub external: bool,
+    /// Longest wait for the directory, or for whoever checks a token (our choice; longer than their own limits).
+    pub answer_limit: Duration,
     /// How much conversations may cost.
     pub conversations: ConversationLimits,
 }
@@ -76,7 +79,7 @@ impl Default for Settings {
             keep_alive: 300,
             keep_alive_slack: Duration::from_secs(60),
             unauthenticated: Duration::from_secs(120),
-            external: false,
+            answer_limit: Duration::from_secs(20),
             conversations: ConversationLimits::default(),
         }
     }
@@ -120,9 +123,12 @@ impl Neighbours {
 pub struct FrontEnd {
     here: Here,
     settings: Settings,
+    /// Its clients come from outside the enterprise.
+    external: bool,
     foundations: Foundations,
     provision: Arc<Provision>,
     proxy: Proxy,
+    waiting: Waiting,
     state: Mutex<State>,
 }
 
@@ -131,6 +137,21 @@ struct State {
     location: Location,
     connections: HashMap<ConnId, Connection>,
     swept: Duration,
+    /// Endpoints that are gone, of whom room 5 has not been told.
+    untold: VecDeque<(Aor, Arc<Binding>)>,
+    /// What [`Directory::changes_elsewhere`] said last.
+    changes_elsewhere: u64,
+    /// Users to look up again, since the directory changed.
+    to_look_up: VecDeque<Aor>,
+}
+
+impl State {
+    /// The associations of registrations that are over wait for their endpoints to come back.
+    fn rest(&mut self, gone: &[(Aor, Arc<Binding>)], now: Duration) {
+        for (_, binding) in gone {
+            self.associations.rest(&binding.opaque, now);
+        }
+    }
 }
 
 struct Connection {
@@ -155,15 +176,28 @@ impl FrontEnd {
         provision: Arc<Provision>,
         foundations: Foundations,
     ) -> FrontEnd {
+        let external = authentication.offers.are_outside();
         let state = State {
             associations: Associations::new(authentication),
             location: Location::default(),
             connections: HashMap::new(),
             swept: Duration::ZERO,
+            untold: VecDeque::new(),
+            changes_elsewhere: foundations.directory.changes_elsewhere(),
+            to_look_up: VecDeque::new(),
         };
         let own = here.topology.address_of(&here.fqdn);
         let proxy = Proxy::new(&own, settings.conversations, foundations.surroundings.clone());
-        FrontEnd { here, settings, foundations, provision, proxy, state: Mutex::new(state) }
+        FrontEnd {
+            here,
+            settings,
+            external,
+            foundations,
+            provision,
+            proxy,
+            waiting: Waiting::default(),
+            state: Mutex::new(state),
+        }
     }
 
     /// FQDN of this server.
@@ -213,6 +247,13 @@ impl FrontEnd {
         self.foundations.journal.note(&self.here.fqdn, event);
     }
 
+    /// What a reply says to the log alone.
+    fn note_trouble(&self, reply: &Reply) {
+        if let Some(why) = &reply.log {
+            self.note(&ServerEvent::Unavailable { why: why.clone() });
+        }
+    }
+
     fn now(&self) -> Duration {
         self.foundations.surroundings.now().since_start
     }
@@ -258,11 +299,10 @@ impl FrontEnd {
     }
 
     async fn verify(self: Arc<Self>, hop: Hop, bytes: Vec<u8>, asked: Asked, completing: Completing) {
-        let outcome = asked.await;
+        let outcome = self.answered_in_time(asked).await;
         let Ok(message) = Message::parse(&bytes) else { return };
         if let Err(Refusal::Unavailable(error)) = &outcome {
-            self.note(&ServerEvent::Unavailable { why: error.to_string() });
-            return self.answer_unsigned(&hop, &message, &unavailable(error));
+            return self.answer_unsigned(&hop, &message, &unavailable(error, false));
         }
         let examined = self.with_associations(|a, moment| a.asked(moment, completing, outcome, &message));
         if let Some(rest) = self.proceed(hop, &message, &bytes, examined) {
@@ -280,14 +320,21 @@ impl FrontEnd {
         reply
     }
 
-    /// The only way out for what no association can sign: there is none yet.
+    /// The answer to a request that no association can sign: there is none yet.
     fn answer_unsigned(&self, hop: &Hop, request: &Message<'_>, reply: &Reply) {
+        self.note_trouble(reply);
         let draft = outgoing::response(request, reply, &self.new_tag(), hop, &self.here.fqdn);
-        self.foundations.wire.send(hop.conn, draft.finish());
+        self.send_unsigned(hop.conn, draft);
+    }
+
+    /// The only way out for what is not signed: answers to those who have proven nothing, and to what could not be read.
+    fn send_unsigned(&self, conn: ConnId, draft: Draft) {
+        self.foundations.wire.send(conn, draft.finish());
     }
 
     /// Every other response: signed by the association that verified the request. An ACK is never answered.
     fn answer(&self, arrived: &Arrived, verified: &Verified, reply: &Reply) {
+        self.note_trouble(reply);
         let Ok(request) = Message::parse(&arrived.bytes) else { return };
         if request.method() == Some("ACK") {
             return;
@@ -324,8 +371,7 @@ impl FrontEnd {
         let decision = match self.decide(verified).await {
             Ok(decision) => decision,
             Err(error) => {
-                self.note(&ServerEvent::Unavailable { why: error.to_string() });
-                self.answer(arrived, verified, &unavailable(&error));
+                self.answer(arrived, verified, &unavailable(&error, true));
                 return self.part_with_newcomer(verified).await;
             }
         };
@@ -384,9 +430,10 @@ impl FrontEnd {
     /// The user of the claimed address, and whether that address is the proven identity's.
     async fn user_and_owner(&self, verified: &Verified) -> Result<(Option<Arc<User>>, bool), DirectoryError> {
         let owner = match verified.identity() {
-            Identity::Account(account) => self.foundations.directory.user_of_account(account).await?,
-            Identity::Address(aor) => self.foundations.directory.user(aor).await?,
+            Identity::Account(account) => self.foundations.directory.user_of_account(account),
+            Identity::Address(aor) => self.foundations.directory.user(aor),
         };
+        let owner = self.answered_in_time(owner).await?;
         let owns = owner.as_ref().is_some_and(|owner| owner.aor == verified.claim().aor);
         Ok((owner.filter(|_| owns), owns))
     }
@@ -400,13 +447,18 @@ impl FrontEnd {
             epid: claim.endpoint().into(),
             contact: received_contact(&request.contact, arrived.hop.remote, &arrived.hop.cid()).into(),
             conn: arrived.hop.conn,
-            opaque: verified.opaque().into(),
+            opaque: self.state().associations.latest(verified.opaque()).into(),
             expires_at: now + Duration::from_secs(u64::from(expires)),
             gruu: request.gruu,
             dialog: request.registration_event.then(|| Box::new(request.dialog)),
         };
         let (added, bindings) = {
             let mut state = self.state();
+            let before = state.location.binding(&claim.aor, claim.instance).map(|before| before.opaque.clone());
+            if let Some(before) = before.filter(|before| *before != binding.opaque) {
+                state.associations.rest(&before, now);
+            }
+            state.associations.serve(&binding.opaque);
             let added = state.location.bind(&claim.aor, binding, self.settings.endpoints_per_user);
             (added, state.location.bindings(&claim.aor).to_vec())
         };
@@ -414,7 +466,7 @@ impl FrontEnd {
             expires,
             action: added.action,
             primary,
-            remote: self.settings.external,
+            remote: self.external,
             keep_alive: request.keep_alive.then_some(self.settings.keep_alive),
             server: &self.settings.server,
         };
@@ -456,12 +508,13 @@ impl FrontEnd {
             expires: 0,
             action: RegisterAction::Refreshed,
             primary: true,
-            remote: self.settings.external,
+            remote: self.external,
             keep_alive: None,
             server: &self.settings.server,
         };
         self.answer(arrived, verified, &registrar::registered(&claim.aor, &left, now, &granted));
         if let Some(binding) = gone {
+            self.state().associations.forget(&binding.opaque);
             self.endpoint_gone(&claim.aor, &binding).await;
         }
         self.state().associations.forget(verified.opaque());
@@ -476,8 +529,7 @@ impl FrontEnd {
                 return self.part(verified).await;
             }
             Err(error) => {
-                self.note(&ServerEvent::Unavailable { why: error.to_string() });
-                self.answer(arrived, verified, &unavailable(&error));
+                self.answer(arrived, verified, &unavailable(&error, true));
                 return self.part_with_newcomer(verified).await;
             }
         }
@@ -486,15 +538,20 @@ impl FrontEnd {
             self.answer(arrived, verified, &Reply::new(403, "Forbidden").because(why));
             return self.part_with_newcomer(verified).await;
         }
+        if verified.completes_handshake() {
+            self.sign_with(verified);
+        }
         if Message::parse(&arrived.bytes).is_ok_and(|request| is_conversational(&request, &claim.aor)) {
             return self.converse(arrived, verified).await;
         }
-        let caller = Caller { aor: claim.aor.clone(), epid: claim.endpoint(), external: self.settings.external };
+        let caller = Caller { aor: claim.aor.clone(), epid: claim.endpoint(), external: self.external };
         let answer = {
             let Ok(request) = Message::parse(&arrived.bytes) else { return };
             self.provision.answer(&caller, &request, &arrived.to_tag)
         };
-        let answer = answer.await;
+        let Some(answer) = self.in_time(answer).await else {
+            return self.answer(arrived, verified, &unavailable(&self.too_late(), true));
+        };
         if let Some(reply) = &answer.reply {
             self.answer(arrived, verified, reply);
         }
@@ -514,6 +571,15 @@ impl FrontEnd {
         Ok(owns)
     }
 
+    /// An endpoint that is registered proved itself anew: the association of its registration ends soon.
+    fn sign_with(&self, verified: &Verified) {
+        let (claim, now) = (verified.claim(), self.now());
+        let mut state = self.state();
+        if let Some(before) = state.location.sign_with(&claim.aor, claim.instance, verified.opaque()) {
+            state.associations.rest(&before, now);
+        }
+    }
+
     fn is_bound(&self, aor: Aor, instance: InstanceId) -> bool {
         self.state().location.binding(&aor, instance).is_some()
     }
@@ -521,7 +587,7 @@ impl FrontEnd {
     async fn endpoint_gone(&self, aor: &Aor, binding: &Binding) {
         self.note(&ServerEvent::Gone { aor: aor.clone(), instance: binding.instance });
         self.proxy.endpoint_gone(&Endpoint { aor: aor.clone(), instance: binding.instance });
-        self.provision.endpoint_gone(aor, &binding.epid).await;
+        self.in_time(self.provision.endpoint_gone(aor, &binding.epid)).await;
         self.deliver();
     }
 
@@ -539,37 +605,43 @@ impl FrontEnd {
         }
     }
 
-    async fn sweep(self: Arc<Self>) {
+    /// What is to be done every second and waits for nobody: a directory that is slow must not keep strangers' connections
+    /// open. `false`: it was done just now.
+    fn tidy(&self) -> bool {
         let now = self.now();
-        let (gone, silent) = {
+        self.waiting.wake(now);
+        let silent: Vec<ConnId> = {
             let mut state = self.state();
             if now < state.swept + Duration::from_secs(1) {
-                return;
+                return false;
             }
             state.swept = now;
             state.associations.sweep(now);
             let gone = state.location.sweep(now);
+            state.rest(&gone, now);
+            state.untold.extend(gone);
             let idle = Duration::from_secs(u64::from(self.settings.keep_alive)) + self.settings.keep_alive_slack;
-            let silent: Vec<ConnId> = state
-                .connections
-                .iter()
-                .filter(|(conn, c)| {
-                    let waited = now.saturating_sub(c.opened) > self.settings.unauthenticated;
-                    now.saturating_sub(c.heard) > idle || waited && !state.location.carries(**conn)
-                })
-                .map(|(conn, _)| *conn)
-                .collect();
-            (gone, silent)
+            let silent = state.connections.iter().filter(|(conn, c)| {
+                let waited = now.saturating_sub(c.opened) > self.settings.unauthenticated;
+                now.saturating_sub(c.heard) > idle || waited && !state.location.carries(**conn)
+            });
+            silent.map(|(conn, _)| *conn).collect()
         };
-        // First what nobody can hold up: a directory that is slow must not keep strangers' connections open.
         for conn in silent {
             self.foundations.wire.close(conn);
         }
-        for (aor, binding) in &gone {
-            self.endpoint_gone(aor, binding).await;
-        }
+        true
+    }
+
+    /// What is to be done every second and may have to ask the directory.
+    async fn sweep(self: Arc<Self>) {
         self.carry_out(self.proxy.sweep());
-        self.provision.sweep().await;
+        loop {
+            let Some((aor, binding)) = self.state().untold.pop_front() else { break };
+            self.endpoint_gone(&aor, &binding).await;
+        }
+        self.put_out_barred().await;
+        self.in_time(self.provision.sweep()).await;
         self.deliver();
     }
 }
@@ -596,7 +668,7 @@ impl SipService for FrontEnd {
                 return None;
             }
         };
-        let hop = Hop { conn, remote, external: self.settings.external };
+        let hop = Hop { conn, remote, external: self.external };
         if message.method().is_none() {
             self.answered(&hop, &message, bytes);
             self.notify_answered(conn, &message);
@@ -617,7 +689,7 @@ impl SipService for FrontEnd {
             _ => (Draft::response(400, "Bad Request"), 4000),
         };
         reply.header("ms-diagnostics-public", Diagnostics::public(id, error.to_string()).value(None));
-        self.foundations.wire.send(conn, reply.finish());
+        self.send_unsigned(conn, reply);
     }
 
     fn kept_alive(&self, conn: ConnId) {
@@ -633,7 +705,9 @@ impl SipService for FrontEnd {
             let mut state = self.state();
             state.connections.remove(&conn);
             state.associations.closed(conn);
-            state.location.closed(conn, now)
+            let gone = state.location.closed(conn, now);
+            state.rest(&gone, now);
+            gone
         };
         self.carry_out(self.proxy.closed(conn));
         if gone.is_empty() {
@@ -647,14 +721,21 @@ impl SipService for FrontEnd {
     }
 
     fn tick(self: Arc<Self>) -> Option<Pending<'static, ()>> {
-        Some(Box::pin(self.sweep()))
+        if self.tidy() { Some(Box::pin(self.sweep())) } else { None }
     }
 }
 
-/// The directory could not answer: the user is told that it is not his fault, the log has the cause.
-fn unavailable(error: &DirectoryError) -> Reply {
-    let why = Diagnostics::internal(1007, format!("Temporarily cannot route: {error}"));
-    Reply::new(504, "Server time-out").because(why)
+/// What everybody may know of a directory or verifier that does not answer.
+const CANNOT_ROUTE: &str = "Temporarily cannot route";
+
+/// The directory or the verifier could not answer: the user is told that it is not his fault, the log has the whole text.
+/// Who has proven who he is, inside, is told in fixed words what is wrong too. The cause is told inside to all, for with
+/// no domain controller nobody can prove anything; outside it is not told.
+fn unavailable(error: &DirectoryError, proven: bool) -> Reply {
+    let fault = error.fault;
+    let reason = if proven { format!("{CANNOT_ROUTE}: {fault}") } else { CANNOT_ROUTE.to_owned() };
+    let why = Diagnostics { cause: fault.id(), ..Diagnostics::internal(1007, reason).outside(CANNOT_ROUTE) };
+    Reply::new(504, "Server time-out").because(why).logged(error.to_string())
 }
 
 /// `Sun, 22 Nov 2026 13:00:00 GMT`: RFC 3261 §20.17.

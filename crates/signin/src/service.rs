@@ -53,7 +53,8 @@ pub trait SipService: Send + Sync {
     /// The connection is gone. Telling others about it may take a future.
     fn closed(self: Arc<Self>, conn: ConnId) -> Option<Pending<'static, ()>>;
 
-    /// Called about every second: time for sweeps and for closing idle connections.
+    /// Called about every second: time for closing idle connections and for waking whoever has waited too long. The future
+    /// is a sweep; while one is under way the next is not begun.
     fn tick(self: Arc<Self>) -> Option<Pending<'static, ()>>;
 }
 

@@ -3,12 +3,13 @@
 use crate::converse::client::{Conversations, Event, Moment, Myself, Outcome, TextId};
 use crate::converse::content::Text;
 use crate::io::{Io, Pending};
-use crate::link::{Key, Link, LinkError};
+use crate::link::{Link, LinkError};
 use crate::name::Aor;
 use crate::provision::client::{Request, Response, SessionError};
 use crate::provision::picture::Notification;
 use crate::register::client::{Accepted, Registration};
 use sip::dialog::{Dialog, DialogError};
+use sip::transaction::ClientKey;
 use sip::{Draft, Message, Name};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -63,7 +64,7 @@ impl<'a> Session<'a> {
     }
 
     /// Writes a request, in its subscription or outside; there, To is the Request-URI. Gives the key of its answer too.
-    fn draft(&mut self, request: &Request) -> Result<(Draft, Key), DialogError> {
+    fn draft(&mut self, request: &Request) -> Result<(Draft, ClientKey), DialogError> {
         let mut random = [0; 24];
         self.link.io().fill_random(&mut random);
         let (call_id, rest) = random.split_at(16);
@@ -81,10 +82,9 @@ impl<'a> Session<'a> {
         if let Some((content_type, body)) = &request.body {
             draft.body(content_type, body.as_bytes());
         }
-        let line = |message: &Message<'_>, name| message.header(name).unwrap_or_default().to_owned();
-        let key = draft.read_back(|m| Key { call_id: line(m, Name::CallId), cseq: line(m, Name::CSeq) });
-        let missing = || sip::header::HeaderError { header: "Call-ID", why: "the request cannot be read back" };
-        Ok((draft, key.map_err(|_| missing())?))
+        let missing = |_| sip::header::HeaderError { header: "Call-ID", why: "the request cannot be read back" };
+        let key = draft.read_back(ClientKey::of).map_err(missing)??;
+        Ok((draft, key))
     }
 
     fn outside(&self, request: &Request, via: &str, call_id: &str, tag: &str) -> Draft {
@@ -101,7 +101,7 @@ impl<'a> Session<'a> {
     }
 
     /// Remembers the subscription that an answer begins, and forgets the one that it ends. RFC 6665 §4.1.2.
-    fn subscribed(&mut self, request: &[u8], response: &Response, key: &Key) {
+    fn subscribed(&mut self, request: &[u8], response: &Response, key: &ClientKey) {
         let ends = response.header("Expires").is_some_and(|value| value.trim().parse() == Ok(0));
         if response.code == 481 || response.is_success() && ends {
             self.subscriptions.remove(&key.call_id);
@@ -142,7 +142,7 @@ impl<'a> Session<'a> {
         Ok(if let Some(Ok(())) = known { Told::Notification(notification) } else { Told::Stale })
     }
 
-    async fn response(&mut self, key: &Key) -> Result<Response, LinkError> {
+    async fn response(&mut self, key: &ClientKey) -> Result<Response, LinkError> {
         let bytes = self.link.response(key, self.response_limit).await?;
         let message = Message::parse(&bytes)?;
         Ok(Response::of(&message).unwrap_or(Response {
@@ -276,7 +276,7 @@ impl<'a> Session<'a> {
         let draft = self.registration.request(self.register_cseq, self.link.local(), expires);
         self.link.send_signed(draft, None).await?;
         let call_id = self.registration.call_id.clone();
-        self.response(&Key { call_id, cseq: format!("{} REGISTER", self.register_cseq) }).await
+        self.response(&ClientKey { call_id, cseq: format!("{} REGISTER", self.register_cseq) }).await
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod realm;
 use crate::connect::certificate::CertFacts;
 use crate::io::{
     ChainError, ConnId, ConnectError, Connected, DnsAnswer, HttpError, HttpRequest, HttpResponse, Io, Now, Operation,
-    Outcome, Pending, RecordKind, Srv, StreamError, Target, TlsError, TlsSession,
+    Outcome, Pending, RecordKind, SecContextError, Srv, StreamError, Target, TlsError, TlsSession,
 };
 use crate::report::Event;
 use crate::service::{HttpConversation, HttpService, Surroundings};
@@ -197,6 +197,7 @@ impl World {
                 Outcome::Done
             }
             Operation::NewKey { .. } => Outcome::NewKey(Err("no keys are made here".to_owned())),
+            Operation::InitSecContext { .. } => Outcome::SecContext(Err(SecContextError::Absent)),
             Operation::Send { .. } | Operation::Receive { .. } => panic!("discovery sends no bytes of its own"),
         }
     }

@@ -4,14 +4,17 @@
 //!  a ticket for the service is there ───────────────────────────► use it
 //!  a ticket-granting ticket is there ──► TGS-REQ ──► KDC ───────► use it
 //!  a password is there ──► AS-REQ ──► KDC ──► TGS-REQ ──► KDC ──► use it
+//!
+//!  the tickets are the system's to find ──► its GSS-API library ──► use what it makes of them
 //! ```
 //!
 //! The KDC is the one that was set, else what `_kerberos._tcp.<realm>` names. It is asked over TCP only: every KDC of the
-//! last twenty years answers there, and tickets of Active Directory do not fit into datagrams anyway.
+//! last twenty years answers there, and tickets of Active Directory do not fit into datagrams anyway. The system's library
+//! knows KDCs of its own (`krb5.conf`, DNS), keeps what it gets in the user's cache, and says who the user is.
 //!
 //! Absent: realms joined by trusts are followed only as far as the own KDC refers to them by a ticket; smart cards; FAST.
 
-use crate::io::{ConnId, DnsAnswer, Io, RecordKind, StreamError, Target};
+use crate::io::{ConnId, DnsAnswer, Io, RecordKind, SecContextError, StreamError, Target};
 use crate::log_on::LogOn;
 use crate::report::{Certainty, Event, Step, Verdict};
 use crate::web_ticket::message::write_time;
@@ -87,6 +90,16 @@ impl std::str::FromStr for Kdc {
     }
 }
 
+/// Where the tickets are that the user has already.
+#[derive(Debug, Clone)]
+pub enum Cache {
+    /// Here.
+    Here(TicketCache),
+    /// Where the system's GSS-API library finds them. It does everything then; neither the KDCs nor the types of a
+    /// [`Source`] concern it.
+    System,
+}
+
 /// How tickets are had.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -95,7 +108,7 @@ pub struct Source {
     /// KDCs of the realm, in order; else the DNS is asked.
     pub kdcs: Vec<Kdc>,
     /// Tickets the user has already: single sign-on.
-    pub cache: Option<TicketCache>,
+    pub cache: Option<Cache>,
     /// Encryption types that are offered to KDCs for services, best first. RC4-HMAC is the last by default: many services
     /// of Active Directory have no other key.
     pub types: Vec<EncryptionType>,
@@ -181,6 +194,14 @@ pub enum TicketFailure {
         /// Where it began.
         realm: String,
     },
+    /// The system's GSS-API library cannot, for a reason of its own.
+    #[error("the Kerberos library of this system gives no ticket for {service}: {why}")]
+    Library {
+        /// What for.
+        service: String,
+        /// In its words, mostly.
+        why: String,
+    },
 }
 
 impl TicketFailure {
@@ -218,6 +239,11 @@ impl TicketFailure {
             TicketFailure::Referrals { .. } => {
                 ("krb-wrong-realm", Consistent, "correct the realm trusts and their name routing".to_owned())
             }
+            TicketFailure::Library { service, .. } => (
+                "krb-no-tgt",
+                Consistent,
+                format!("correct krb5.conf, or the ticket cache, until `kvno {service}` has a ticket"),
+            ),
         };
         Verdict { id: id.to_owned(), certainty, sentence: self.to_string(), fix }
     }
@@ -244,13 +270,55 @@ impl Tickets {
         options: ApOptions,
     ) -> Result<ApRequest, TicketFailure> {
         let realm = self.realm(log_on, domain);
+        if let Some(Cache::System) = self.source.cache {
+            return self.request_of_system(io, realm, service, options).await;
+        }
         let ticket = self.ticket(io, log_on, &realm, service).await?;
         let random = |bytes: &mut [u8]| io.fill_random(bytes);
         ticket.ap_request(now(io), &random, options).map_err(|error| TicketFailure::Kdc { realm, error })
     }
 
+    /// The same by the system's library. `realm` is what the user's is taken for until the library says it.
+    async fn request_of_system(
+        &self,
+        io: &dyn Io,
+        realm: String,
+        service: &str,
+        options: ApOptions,
+    ) -> Result<ApRequest, TicketFailure> {
+        let failed = |why: &str| TicketFailure::Library { service: service.to_owned(), why: why.to_owned() };
+        let context = match io.init_sec_context(service, self.source.limits.kdcs).await {
+            Ok(context) => context,
+            Err(SecContextError::NoTicket(words)) => return Err(TicketFailure::NothingToBeginWith(words)),
+            Err(SecContextError::Unreachable(tried)) => return Err(TicketFailure::Unreachable { realm, tried }),
+            Err(SecContextError::Timeout) => {
+                let tried = format!("the system's library has nothing after {} s", self.source.limits.kdcs.as_secs());
+                return Err(TicketFailure::Unreachable { realm, tried });
+            }
+            Err(SecContextError::Refused { client, code, words }) => {
+                let of_client = client.as_ref().and_then(|client| Some(client.rsplit_once('@')?.1.to_owned()));
+                let client = client.unwrap_or_else(|| "the user".to_owned());
+                let error = KerberosError::of_code(code, &client, service, &words);
+                return Err(TicketFailure::Kdc { realm: of_client.unwrap_or(realm), error });
+            }
+            Err(SecContextError::Failed(words)) => return Err(failed(&words)),
+            Err(SecContextError::Absent) => return Err(failed("this program was built without it")),
+        };
+        let Some(calls) = context.calls else { return Err(failed("its key is in no record")) };
+        tell(io, format!("the system's Kerberos library has a ticket of {} for {service}", context.client));
+        Ok(ApRequest::of_context(context.token, options, calls))
+    }
+
+    /// The tickets at hand, where they are here.
+    fn cache(&self) -> Option<&TicketCache> {
+        match &self.source.cache {
+            Some(Cache::Here(cache)) => Some(cache),
+            Some(Cache::System) | None => None,
+        }
+    }
+
     fn realm(&self, log_on: &LogOn, domain: &str) -> String {
-        let of_cache = || self.source.cache.as_ref().map(|cache| cache.default_principal().realm.clone());
+        let of_cache = || self.cache().map(|cache| cache.default_principal().realm.clone());
         let of_account = || Some(log_on.account.user.split_once('@')?.1.to_ascii_uppercase());
         let realm = self.source.realm.clone().or_else(of_cache).or_else(of_account);
         realm.unwrap_or_else(|| domain.to_ascii_uppercase())
@@ -269,7 +337,7 @@ impl Tickets {
         }
         let (class, host) = service.split_once('/').unwrap_or((service, ""));
         let principal = Principal::service(class, host, realm).map_err(TicketFailure::Name)?;
-        if let Some(ticket) = self.source.cache.as_ref().and_then(|cache| cache.ticket_for(&principal, at)) {
+        if let Some(ticket) = self.cache().and_then(|cache| cache.ticket_for(&principal, at)) {
             return Ok(ticket.clone());
         }
         let granting = self.granting(io, log_on, realm).await?;
@@ -313,12 +381,12 @@ impl Tickets {
         if let Some(granting) = self.state().granting.as_ref().filter(|ticket| ticket.usable_at(at)) {
             return Ok(granting.clone());
         }
-        if let Some(granting) = self.source.cache.as_ref().and_then(|cache| cache.tgt(realm, at)) {
+        if let Some(granting) = self.cache().and_then(|cache| cache.tgt(realm, at)) {
             tell(io, format!("a ticket of {} is at hand", granting.client()));
             return Ok(granting.clone());
         }
         let Some(password) = &log_on.password else {
-            let why = match &self.source.cache {
+            let why = match self.cache() {
                 Some(_) => format!("the ticket cache has no ticket of {realm} that is still valid"),
                 None => "there is no ticket cache".to_owned(),
             };

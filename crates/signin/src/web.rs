@@ -156,7 +156,7 @@ impl WebServices {
         // Outside there is no KDC to ask.
         let kerberos = kerberos.filter(|_| site.location == AccessLocation::Internal);
         let ntlm = ntlm.filter(|_| old.ntlm);
-        let accepts = Accepts { ntlm, kerberos, hosts, names };
+        let accepts = Accepts { ntlm, kerberos, hosts, names, channel: site.channel };
         Arc::new(WebServices { site, topology, directory, authority, surroundings, tickets, certificates, accepts })
     }
 

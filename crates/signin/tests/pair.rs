@@ -5,7 +5,10 @@ mod phone;
 mod world;
 
 use phone::{Phone, sign_in};
+use signin::authenticate::server::Settings as AuthSettings;
+use signin::directory::User;
 use signin::register::message::Deregistration;
+use signin::register::server::Role;
 use signin::server::Settings;
 use std::time::Duration;
 use world::{Plan, World, aor};
@@ -110,6 +113,55 @@ fn what_is_not_refreshed_lapses_and_returns_as_fixed() {
     assert_eq!(world.transcript()[1], "alice ← fe01  200 register-action=\"fixed\"  {signed}");
 }
 
+/// The loop of somebody who wants to fill the server: a new connection, a new endpoint, gone again.
+#[test]
+fn endpoints_that_come_and_go_leave_a_few_associations() {
+    let world = World::contoso();
+    let settings = Settings { default_expires: 7200, ..Settings::default() };
+    let change = |settings: &mut AuthSettings| settings.resting = 10;
+    world.server(Plan { settings, change, ..Plan::front_end("fe01", "pool1") });
+    world.user("carol", Some("pool1"), None);
+    let mut honest = Phone::new(&world, "carol", "fe01");
+    assert_eq!(honest.register(), 200);
+    let mut phones = Vec::new();
+    for number in 0..200 {
+        let mut phone = Phone::new(&world, "alice", "fe01").epid(&format!("{number:08x}"));
+        assert_eq!(phone.register(), 200);
+        if number % 3 == 0 {
+            // Proves itself anew with something else than a REGISTER.
+            phone.take_association();
+            assert_eq!(phone.subscribe("vnd-microsoft-roaming-contacts"), 200);
+        }
+        world.hang_up(phone.conn());
+        phones.push(phone);
+        assert!(world.at("fe01").counts().3 <= 8 + 2 + 1, "{number}: {:?}", world.at("fe01").counts());
+    }
+    world.pass(seconds(61));
+    assert_eq!(world.at("fe01").counts(), (1, 1, 0, 8 + 1), "eight of alice's, whoever else is there");
+    let [first, .., last] = &mut phones[..] else { panic!("there are many") };
+    for (phone, code) in [(first, 401), (last, 200)] {
+        phone.reconnect();
+        assert_eq!(phone.refresh(None), code, "a short while is survived by the latest");
+    }
+    assert_eq!(honest.refresh(None), 200);
+
+    // Others' are limited too, by what all may have together.
+    for number in 0..200 {
+        let name: &str = ["bob", "frank", "carol"][number % 3];
+        world.user(name, Some("pool1"), None);
+        let mut phone = Phone::new(&world, name, "fe01").epid(&format!("{number:08x}"));
+        assert_eq!(phone.register(), 200);
+        world.hang_up(phone.conn());
+    }
+    assert_eq!(world.at("fe01").counts(), (2, 2, 0, 10 + 2), "ten that rest, two that are in use");
+    assert_eq!(honest.refresh(None), 200);
+    for _ in 0..13 {
+        world.pass(seconds(290));
+        assert_eq!((honest.refresh(None), phones[199].refresh(None)), (200, 200));
+    }
+    assert_eq!(world.at("fe01").counts(), (2, 2, 0, 2), "after an hour whoever stayed away proves himself anew");
+}
+
 #[test]
 fn leaving_leaves_nothing() {
     let world = World::contoso();
@@ -134,6 +186,52 @@ fn a_disabled_user_is_told_and_put_out() {
     assert!(notify.contains("subscription-state: terminated;expires=0\r\n"), "{notify}");
     assert_eq!(front_end.counts(), (0, 0, 0, 0));
     assert_eq!(phone.refresh(None), 401, "whoever wants to come back proves himself anew");
+}
+
+#[test]
+fn who_is_barred_or_moved_while_signed_in_learns_it_within_seconds() {
+    type Change = fn(&mut User);
+    type Told = Option<(&'static str, &'static str)>;
+    let changes: [(bool, Change, Told); 6] = [
+        (false, |user| user.enabled = false, Some(("rejected", "4141"))),
+        (false, |user| user.sip_enabled = false, Some(("rejected", "4141"))),
+        (false, |user| user.home_pool = Some("pool2.contoso.test".to_owned()), Some(("deactivated", "4142"))),
+        (false, |user| user.remote_access = false, None),
+        (false, |user| user.display_name = "Alice".to_owned(), None),
+        (true, |user| user.remote_access = false, Some(("rejected", "4141"))),
+    ];
+    for (outside, change, expected) in changes {
+        let world = World::contoso();
+        let role = if outside { Role::Edge } else { Role::FrontEnd { pool: "pool1.contoso.test".to_owned() } };
+        world.server(Plan { role, outside, ..Plan::director("fe01") });
+        let mut phones = ["0a", "0b"].map(|epid| Phone::new(&world, "alice", "fe01").epid(epid));
+        let mut frank = Phone::new(&world, "frank", "fe03");
+        for phone in phones.iter_mut().chain([&mut frank]) {
+            assert_eq!(phone.register(), 200);
+        }
+        world.pass(seconds(5));
+        world.transcript();
+        world.journal();
+        world.administer("alice", change);
+        world.pass(seconds(2));
+        for phone in &mut phones {
+            let told = phone.next_request();
+            let told = told.as_deref().map(|text| (text.contains("deregistered;event="), text));
+            match (expected, told) {
+                (None, None) => assert_eq!(phone.refresh(None), 200),
+                (Some((event, id)), Some((true, text))) => {
+                    assert!(text.contains(&format!("event={event}")), "{text}");
+                    assert!(text.contains(&format!("ms-diagnostics-public: {id};")), "{text}");
+                    assert_eq!(phone.refresh(None), 401, "nothing it had counts any more");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let left = if expected.is_some() { (0, 0, 0, 0) } else { (1, 2, 0, 2) };
+        assert_eq!(world.at("fe01").counts(), left);
+        assert_eq!(world.journal().iter().any(|line| line.contains("put alice@")), expected.is_some());
+        assert_eq!(frank.refresh(None), 200, "nobody else is concerned");
+    }
 }
 
 #[test]

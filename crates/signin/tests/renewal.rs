@@ -47,7 +47,7 @@ struct Register {
 impl PublishedCertificates for Register {
     fn publish(&self, publication: Publication) -> Pending<'_, Result<(), DirectoryError>> {
         if self.down.load(Ordering::SeqCst) {
-            return Box::pin(ready(Err(DirectoryError("out of order".to_owned()))));
+            return Box::pin(ready(Err(DirectoryError::failed("out of order"))));
         }
         self.published.lock().expect("no panic").push(publication);
         Box::pin(ready(Ok(())))
@@ -71,7 +71,7 @@ impl PublishedCertificates for Register {
     }
 
     fn revoke(&self, _: &Aor, _: Option<Uuid>, _: i64) -> Pending<'_, Result<usize, DirectoryError>> {
-        Box::pin(ready(Err(DirectoryError("nobody revokes here".to_owned()))))
+        Box::pin(ready(Err(DirectoryError::failed("nobody revokes here"))))
     }
 }
 
@@ -135,6 +135,7 @@ impl Deployment {
         let site = Site {
             location: AccessLocation::Internal,
             secure: true,
+            channel: None,
             web: name.clone(),
             fqdn: name,
             elsewhere: BTreeMap::new(),

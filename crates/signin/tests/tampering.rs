@@ -3,10 +3,11 @@
 mod phone;
 mod world;
 
-use phone::sign_in;
+use phone::{Phone, sign_in};
 use signin::provision::client::Settled;
+use signin::register::message::Deregistration;
 use signin::report::Verdict;
-use world::{People, Plan, World, topology};
+use world::{People, Plan, World, aor, topology};
 
 /// Alice's sign-in at fe01, when the 200 to her REGISTER is altered.
 fn altered(alter: impl Fn(&str) -> String + Send + 'static) -> Result<String, Verdict> {
@@ -75,6 +76,50 @@ fn what_the_signature_does_not_cover_can_be_changed_unnoticed() {
     ];
     for (what, change) in changes {
         assert_eq!(altered(change).expect(what), "fe01.contoso.test");
+    }
+}
+
+/// The signature covers the method of CSeq alone; the start line is compared with it.
+#[test]
+fn a_signed_request_cannot_be_turned_into_another_one() {
+    let world = World::contoso();
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.register(), 200);
+    for (method, turned) in [
+        ("SUBSCRIBE", "REGISTER"),
+        ("SERVICE", "REGISTER"),
+        ("MESSAGE", "INVITE"),
+        ("BYE", "CANCEL"),
+        ("REGISTER", "SUBSCRIBE"),
+        ("REGISTER", "register"),
+        ("REGISTER", "ACK"),
+    ] {
+        let text = phone.signed_text(method);
+        let altered = text.replacen(&format!("{method} "), &format!("{turned} "), 1);
+        let answer = world.ask(phone.conn(), altered.as_bytes());
+        if matches!(turned, "ACK" | "CANCEL") {
+            assert_eq!(answer, "", "{turned} for {method}");
+        } else {
+            assert!(answer.starts_with("SIP/2.0 400 "), "{turned} for {method}: {answer}");
+            assert!(answer.contains("17001;reason=\"Invalid request: CSeq names another method"), "{answer}");
+        }
+        // Whoever altered it did not use its number up.
+        let answer = world.ask(phone.conn(), text.as_bytes());
+        assert!(!answer.starts_with("SIP/2.0 40"), "{method}: {answer}");
+    }
+    assert_eq!(world.at("fe01").counts(), (1, 1, 0, 1), "still registered");
+}
+
+#[test]
+fn a_signed_request_of_the_server_cannot_be_turned_into_another_one() {
+    for (method, turned) in [("NOTIFY", "NOTIFY"), ("NOTIFY", "BENOTIFY"), ("NOTIFY", "MESSAGE")] {
+        let world = World::contoso();
+        let mut phone = Phone::new(&world, "alice", "fe01");
+        assert_eq!(phone.register(), 200);
+        world.alter(move |text| text.replacen(&format!("{method} sip:"), &format!("{turned} sip:"), 1));
+        world.run(world.at("fe01").deregister(&aor("alice"), Deregistration::Rejected));
+        let request = phone.next_request();
+        assert_eq!(request.is_some(), method == turned, "{turned} for {method}: {request:?}");
     }
 }
 

@@ -8,14 +8,15 @@ mod world;
 use mechanism::kerberos::ReplayCache;
 use phone::Phone;
 use realm::{Realm, sealed_part};
-use signin::authenticate::offer::Offer;
+use signin::authenticate::message::Scheme;
+use signin::authenticate::offer::{NotOutside, Offer, Offers};
 use signin::authenticate::verifier::KerberosVerifier;
 use signin::io::Io;
 use signin::reply::Told;
 use sip::Message;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use world::{EPOCH, Plan, World};
+use world::{EPOCH, People, Plan, World};
 
 const HOST: &str = "fe01.contoso.test";
 const SIP: &str = "sip/fe01.contoso.test";
@@ -107,6 +108,18 @@ fn a_token_is_taken_once() {
 }
 
 #[test]
+fn tickets_are_not_offered_outside() {
+    let (world, realm) = deployment();
+    let replays = Arc::new(Mutex::new(ReplayCache::new(100)));
+    let tickets = Offer::Kerberos(Arc::new(KerberosVerifier::new(realm.acceptor(), replays, Arc::new(world.clone()))));
+    let passwords = Offer::Ntlm(Arc::new(People(world)));
+    let refused = Offers::outside(vec![passwords.clone(), tickets.clone()]).map(|_| ()).expect_err("no KDC outside");
+    assert_eq!(refused, NotOutside(Scheme::Kerberos));
+    assert!(Offers::outside(vec![passwords.clone()]).is_ok_and(|offers| offers.are_outside()));
+    assert!(!Offers::inside(vec![tickets, passwords]).are_outside());
+}
+
+#[test]
 fn a_ticket_that_is_over_is_over() {
     let (world, realm) = deployment();
     let ticket = realm.ticket("alice", SIP, EPOCH);
@@ -114,6 +127,22 @@ fn a_ticket_that_is_over_is_over() {
     let (token, keys) = realm.show(&ticket, now(&world), false).into_parts();
     let mut phone = Phone::new(&world, "alice", "fe01");
     assert_eq!(told(phone.show_ticket(token, keys)), refused("krb-ticket-expired"));
+}
+
+/// Clocks may differ by five minutes; a ticket that is taken for that reason is good for something.
+#[test]
+fn a_ticket_that_is_just_over_signs_in_for_as_long_as_clocks_may_differ() {
+    let (world, realm) = deployment();
+    let ticket = realm.ticket("alice", SIP, EPOCH);
+    let seconds = Duration::from_secs;
+    world.pass(seconds(u64::try_from(ticket.ends() - EPOCH).expect("later") + 299));
+    let (token, keys) = realm.show(&ticket, now(&world), false).into_parts();
+    let mut phone = Phone::new(&world, "alice", "fe01");
+    assert_eq!(phone.show_ticket(token, keys).0, 200);
+    world.pass(seconds(299));
+    assert_eq!(phone.refresh(None), 200);
+    world.pass(seconds(2));
+    assert_eq!(phone.refresh(None), 401, "a new ticket is wanted");
 }
 
 #[test]

@@ -9,7 +9,7 @@
 
 use crate::header::digits;
 use crate::message::{Name, head_length, header_line};
-use memchr::memchr;
+use crate::scan::LineEnds;
 
 /// How much one peer may make us hold. Bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,11 +135,13 @@ impl Framer {
 /// accept are its business, since the message is handed to it next.
 fn content_length(head: &[u8]) -> Result<usize, FramingError> {
     let mut found = None;
-    let mut at = line_end(head, 0) + 1;
+    let mut ends = LineEnds::of(head);
+    let mut next_end = || ends.next().unwrap_or(head.len());
+    let mut at = next_end() + 1;
     while at < head.len() {
-        let mut end = line_end(head, at);
+        let mut end = next_end();
         while let Some(b' ' | b'\t') = head.get(end + 1) {
-            end = line_end(head, end + 1);
+            end = next_end();
         }
         let line = &head[at..end];
         at = end + 1;
@@ -155,11 +157,6 @@ fn content_length(head: &[u8]) -> Result<usize, FramingError> {
         }
     }
     Ok(found.unwrap_or(0))
-}
-
-/// Offset of the line feed that ends the line at `from`, or of the end of the head.
-fn line_end(head: &[u8], from: usize) -> usize {
-    head.get(from..).and_then(|rest| memchr(b'\n', rest)).map_or(head.len(), |length| from + length)
 }
 
 #[cfg(test)]

@@ -3,9 +3,8 @@
 //! Values are taken as received, folds included: white space is skipped wherever the grammar allows it.
 
 use crate::message::is_token;
-use crate::scan::{find3, trimmed};
+use crate::scan::{find, find2, find3, trimmed};
 use crate::uri::Uri;
-use memchr::{memchr, memchr2, memchr3};
 
 /// A value that was read and made no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +34,7 @@ impl<'a> NameAddr<'a> {
         let value = trimmed(value);
         let (display, rest) = display_name(value).map_err(error)?;
         if let Some(inside) = rest.strip_prefix('<') {
-            let end = memchr(b'>', inside.as_bytes()).ok_or(error("a bracket does not close"))?;
+            let end = find(inside.as_bytes(), b'>').ok_or(error("a bracket does not close"))?;
             let uri = &inside[..end];
             if uri.is_empty() {
                 return Err(error("the URI is empty"));
@@ -50,13 +49,13 @@ impl<'a> NameAddr<'a> {
         if display.is_some() {
             return Err(error("a name without a bracketed URI"));
         }
-        let (uri, params) = memchr(b';', rest.as_bytes()).map_or((rest, ""), |at| rest.split_at(at));
+        let (uri, params) = find(rest.as_bytes(), b';').map_or((rest, ""), |at| rest.split_at(at));
         let uri = uri.trim_ascii();
         if uri.is_empty() {
             return Err(error("the URI is empty"));
         }
         // Whose headers or which list would these be? RFC 3261 §20.10 asks for brackets.
-        if memchr2(b'?', b',', uri.as_bytes()).is_some() {
+        if find2(uri.as_bytes(), b'?', b',').is_some() {
             return Err(error("a URI with a question mark or a comma needs brackets"));
         }
         Ok(NameAddr { display, uri, params: Params::whole(params).ok_or(error("bad parameters"))? })
@@ -90,6 +89,7 @@ impl<'a> Params<'a> {
     }
 
     /// Every parameter, in order; a flag has no value; quotes are kept.
+    #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> + use<'a> {
         let mut rest = self.0;
         std::iter::from_fn(move || {
@@ -98,17 +98,19 @@ impl<'a> Params<'a> {
                 let bytes = rest.as_bytes();
                 // Up to its `=` a parameter is a token: no quote can stand there.
                 let name_end = find3(bytes, b'=', b';', b'"').unwrap_or(bytes.len());
-                let end = match bytes.get(name_end) {
-                    Some(b'=') => value_end(rest, name_end + 1),
-                    Some(b';') | None => name_end,
-                    Some(_) => outside_quotes(rest, b';').unwrap_or(rest.len()),
-                };
-                let (param, after) = rest.split_at(end);
-                rest = after;
                 if bytes.get(name_end) == Some(&b'=') {
-                    return Some((trimmed(&param[..name_end]), Some(trimmed(&param[name_end + 1..]))));
+                    let (name, value) = rest.split_at(name_end);
+                    let (value, after) = split_value(&value[1..]);
+                    rest = after;
+                    return Some((trimmed(name), Some(trimmed(value))));
                 }
-                let flag = trimmed(param);
+                let end = match bytes.get(name_end) {
+                    Some(b'"') => outside_quotes(rest, b';').unwrap_or(rest.len()),
+                    _ => name_end,
+                };
+                let (flag, after) = rest.split_at(end);
+                rest = after;
+                let flag = trimmed(flag);
                 if !flag.is_empty() {
                     return Some((flag, None));
                 }
@@ -135,8 +137,8 @@ impl<'a> CSeq<'a> {
     /// Reads a CSeq value.
     pub fn parse(value: &'a str) -> Result<CSeq<'a>, HeaderError> {
         let error = |why| HeaderError { header: "CSeq", why };
-        let value = value.trim_ascii();
-        let space = value.find(|c: char| c.is_ascii_whitespace()).ok_or(error("no method"))?;
+        let value = trimmed(value);
+        let space = value.bytes().position(|byte| byte.is_ascii_whitespace()).ok_or(error("no method"))?;
         let (number, method) = value.split_at(space);
         let number = digits(number).ok_or(error("the number is not a number, or too large"))?;
         let number = u32::try_from(number).unwrap_or(u32::MAX);
@@ -181,7 +183,7 @@ impl<'a> Via<'a> {
             return Err(unknown());
         }
         let rest = rest.trim_ascii_start();
-        let (sent_by, params) = memchr(b';', rest.as_bytes()).map_or((rest, ""), |at| rest.split_at(at));
+        let (sent_by, params) = find(rest.as_bytes(), b';').map_or((rest, ""), |at| rest.split_at(at));
         let (host, port) =
             crate::uri::host_and_port(sent_by.trim_ascii()).ok_or(error("sent-by is not host[:port]"))?;
         Ok(Via { transport, host, port, params: Params::whole(params).ok_or(error("bad parameters"))? })
@@ -204,6 +206,25 @@ pub fn split_list(value: &str) -> impl Iterator<Item = &str> {
                 return Some(item);
             }
         }
+    })
+}
+
+/// The tokens of a comma list in which there are no quotes and no brackets, as in Supported.
+pub fn split_tokens(value: &str) -> impl Iterator<Item = &str> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let (token, after) = match find(rest.as_bytes(), b',') {
+                Some(at) => (&rest[..at], &rest[at + 1..]),
+                None => (rest, ""),
+            };
+            rest = after;
+            let token = trimmed(token);
+            if !token.is_empty() {
+                return Some(token);
+            }
+        }
+        None
     })
 }
 
@@ -244,12 +265,12 @@ fn display_name(value: &str) -> Result<(Option<&str>, &str), &'static str> {
         let end = quoted_end(value.as_bytes()).ok_or("a quoted name does not end")?;
         return Ok((Some(&value[1..end]), value[end + 1..].trim_ascii_start()));
     }
-    match memchr2(b'<', b';', value.as_bytes()) {
+    match find2(value.as_bytes(), b'<', b';') {
         Some(at) if at > 0 && value.as_bytes()[at] == b'<' => {
             let name = value[..at].trim_ascii_end();
             // Without quotes only tokens may stand here. Letters beyond ASCII are let pass, since nothing is
             // ambiguous about them; a comma or a quote would be (RFC 4475 §3.1.2.15).
-            if memchr3(b',', b'"', b'>', name.as_bytes()).is_some() {
+            if find3(name.as_bytes(), b',', b'"', b'>').is_some() {
                 return Err("a name with a comma or a quote in it needs quotes");
             }
             Ok((Some(name), &value[at..]))
@@ -262,7 +283,7 @@ fn display_name(value: &str) -> Result<(Option<&str>, &str), &'static str> {
 fn quoted_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
-        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
+        at += find2(bytes.get(at..)?, b'"', b'\\')?;
         if bytes[at] == b'"' {
             return Some(at);
         }
@@ -270,21 +291,20 @@ fn quoted_end(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Where the parameter value that begins at `at` ends: before the next `;` outside quotes.
+/// Splits a parameter value from what follows it: the next `;` outside quotes.
 #[inline]
-fn value_end(text: &str, at: usize) -> usize {
+fn split_value(text: &str) -> (&str, &str) {
     let bytes = text.as_bytes();
-    let from = match bytes.get(at) {
-        Some(b'"') => match quoted_end(&bytes[at..]) {
-            Some(end) => at + end + 1,
-            None => return text.len(),
-        },
-        _ => at,
+    let quoted = match bytes.first() {
+        Some(b'"') => quoted_end(bytes).map_or(bytes.len(), |end| end + 1),
+        _ => 0,
     };
-    match bytes.get(from) {
-        None => from,
-        Some(b';') => from,
-        Some(_) => outside_quotes(&text[from..], b';').map_or(text.len(), |end| from + end),
+    match bytes.get(quoted) {
+        None | Some(b';') => text.split_at(quoted),
+        Some(_) => match outside_quotes(&text[quoted..], b';') {
+            Some(end) => text.split_at(quoted + end),
+            None => (text, ""),
+        },
     }
 }
 
@@ -297,7 +317,7 @@ fn outside_quotes(text: &str, wanted: u8) -> Option<usize> {
         at += find3(bytes.get(at..)?, wanted, b'"', b'<')?;
         at += match bytes[at] {
             b'"' => quoted_end(&bytes[at..])? + 1,
-            b'<' => memchr(b'>', &bytes[at..])? + 1,
+            b'<' => find(&bytes[at..], b'>')? + 1,
             _ => return Some(at),
         };
     }

@@ -1,9 +1,10 @@
 //! One received message, cut but not changed. RFC 3261 §7.
 //!
-//! The parser makes one pass over the head, from line end to line end with `memchr`, records where each header begins and ends, and copies
+//! The parser makes one pass over the head, from line end to line end, records where each header begins and ends, and copies
 //! nothing. Values stay exactly as received, because signatures of a layer above cover them as sent.
 
-use crate::scan::{find, trimmed};
+use crate::header;
+use crate::scan::{LineEnds, find};
 use crate::spelling;
 use memchr::{memchr, memchr2};
 use std::borrow::Cow;
@@ -218,34 +219,38 @@ impl<'a> Message<'a> {
     /// `Content-Length` everything after the head is the body.
     pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, ParseError> {
         let text = text_of(bytes)?;
-        let first_end = line_end(text, 0).ok_or(ParseError::HeadIncomplete)?;
+        let mut ends = LineEnds::of(text.as_bytes());
+        let mut next_end = || ends.next().ok_or(ParseError::HeadIncomplete);
+        let first_end = next_end()?;
         let start = start_line(without_cr(&text[..first_end]))?;
         let mut message = Message { start, headers: Vec::with_capacity(24), first: [ABSENT; NAMES], body: &[] };
         let mut content_length = None;
-        let mut from = first_end + 1;
+        let (mut from, mut rest) = (first_end + 1, &text[first_end + 1..]);
         let head_end = loop {
-            let mut end = line_end(text, from).ok_or(ParseError::HeadIncomplete)?;
-            if let [b'\n', ..] | [b'\r', b'\n', ..] = text.as_bytes()[from..] {
+            let mut end = next_end()?;
+            // Before folds are looked for: a body may begin with a blank.
+            if let [b'\n', ..] | [b'\r', b'\n', ..] = rest.as_bytes() {
                 break end + 1;
             }
             while let Some(b' ' | b'\t') = text.as_bytes().get(end + 1) {
-                end = line_end(text, end + 1).ok_or(ParseError::HeadIncomplete)?;
+                end = next_end()?;
             }
-            let header = match spelling::usual(&text.as_bytes()[from..]) {
-                Some((name, length)) => {
-                    let (spelling, rest) = text[from..end].split_at(length);
-                    Header { name, spelling, value: trimmed(without_cr(&rest[1..])) }
+            let (line, after) = rest.split_at(end + 1 - from);
+            let line = match spelling::usual(rest.as_bytes()) {
+                Some((name, colon)) => {
+                    let (spelling, rest) = line.split_at(colon);
+                    Header { name, spelling, value: value(rest) }
                 }
-                None => header_line(&text[from..end]).ok_or(ParseError::BadHeader { at: from })?,
+                None => header_line(line).ok_or(ParseError::BadHeader { at: from })?,
             };
-            if header.name == Name::ContentLength {
-                let length = crate::header::digits(header.value).ok_or(ParseError::BadContentLength)?;
+            if line.name == Name::ContentLength {
+                let length = header::digits(line.value).ok_or(ParseError::BadContentLength)?;
                 if content_length.replace(length).is_some_and(|before| before != length) {
                     return Err(ParseError::BadContentLength);
                 }
             }
-            message.push(header);
-            from = end + 1;
+            message.push(line);
+            (from, rest) = (end + 1, after);
         };
         let rest = &bytes[head_end..];
         message.body = match content_length {
@@ -319,12 +324,13 @@ impl<'a> Message<'a> {
 
     /// The value of the first header with that spelling, case aside: for headers [`Name`] does not list.
     pub fn named(&self, spelling: &str) -> Option<&'a str> {
-        self.headers.iter().find(|h| h.spelling.eq_ignore_ascii_case(spelling)).map(|h| h.value)
+        let spelled = |h: &&Header<'_>| h.spelling == spelling || h.spelling.eq_ignore_ascii_case(spelling);
+        self.headers.iter().find(spelled).map(|h| h.value)
     }
 
     /// Whether a comma list spread over any number of headers of that name has this token, case aside.
     pub fn lists(&self, name: Name, token: &str) -> bool {
-        self.all(name).flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
+        self.all(name).any(|value| header::split_tokens(value).any(|item| item.eq_ignore_ascii_case(token)))
     }
 }
 
@@ -347,7 +353,7 @@ pub(crate) fn head_length(bytes: &[u8], from: usize) -> Option<usize> {
 /// first is the fastest there is.
 fn text_of(bytes: &[u8]) -> Result<&str, ParseError> {
     if bytes.len() <= FIRST_LOOK
-        && let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(text) = simdutf8::basic::from_utf8(bytes)
     {
         return Ok(text);
     }
@@ -357,12 +363,6 @@ fn text_of(bytes: &[u8]) -> Result<&str, ParseError> {
 
 /// Messages up to this many bytes are taken for text before it is known where their head ends.
 const FIRST_LOOK: usize = 4096;
-
-/// Offset of the line feed that ends the line at `from`.
-#[inline]
-fn line_end(text: &str, from: usize) -> Option<usize> {
-    memchr(b'\n', text.as_bytes().get(from..)?).map(|length| from + length)
-}
 
 #[inline]
 fn without_cr(line: &str) -> &str {
@@ -380,12 +380,13 @@ fn start_line(line: &str) -> Result<StartLine<'_>, ParseError> {
     let (method, rest) = word(line).ok_or(ParseError::BadStartLine)?;
     let (uri, version) = word(rest).ok_or(ParseError::BadStartLine)?;
     // A control character could not be written again: it would become the space that splits this line anew.
-    let controlled = uri.bytes().any(|byte| byte.is_ascii_control());
-    if controlled || !method.bytes().all(is_token) || find(version.as_bytes(), b' ').is_some() {
+    let controlled = uri.bytes().fold(false, |controlled, byte| controlled | byte.is_ascii_control());
+    if controlled || !method.bytes().all(is_token) {
         return Err(ParseError::BadStartLine);
     }
     if version != "SIP/2.0" && !version.eq_ignore_ascii_case("SIP/2.0") {
-        return Err(ParseError::BadVersion);
+        let more = find(version.as_bytes(), b' ').is_some();
+        return Err(if more { ParseError::BadStartLine } else { ParseError::BadVersion });
     }
     Ok(StartLine::Request { method, uri })
 }
@@ -412,14 +413,28 @@ fn word(text: &str) -> Option<(&str, &str)> {
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// Cuts `Name: value`, folds included.
+/// Cuts `Name: value`, folds and the line end included.
 pub(crate) fn header_line(line: &str) -> Option<Header<'_>> {
-    let (spelling, value) = line.split_at(find(line.as_bytes(), b':')?);
+    let (spelling, rest) = line.split_at(find(line.as_bytes(), b':')?);
     let spelling = spelling.trim_end_matches([' ', '\t']);
     if spelling.is_empty() || !spelling.bytes().all(is_token) {
         return None;
     }
-    Some(Header { name: Name::from_spelling(spelling), spelling, value: value[1..].trim_ascii() })
+    Some(Header { name: Name::from_spelling(spelling), spelling, value: value(rest) })
+}
+
+/// The value in a line from its colon to its line feed: without the white space around it, of which there nearly always is
+/// one blank and the line end.
+#[inline]
+fn value(line: &str) -> &str {
+    if let Some(value) = line.strip_prefix(": ").and_then(|rest| rest.strip_suffix("\r\n"))
+        && let [first, .., last] = value.as_bytes()
+        && *first > b' '
+        && *last > b' '
+    {
+        return value;
+    }
+    line[1..].trim_ascii()
 }
 
 /// The `token` characters of RFC 3261 §25.1.

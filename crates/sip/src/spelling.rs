@@ -2,20 +2,16 @@
 //! nearly every peer. What is longer, spelled otherwise or unknown is `Name::from_spelling`'s.
 
 use crate::message::{Name, SPELLINGS};
-use crate::scan::{first, hits};
+use wide::u8x16;
 
 /// The header name that `line` begins with and the offset of the colon right after it.
 #[inline]
 pub(crate) fn usual(line: &[u8]) -> Option<(Name, usize)> {
-    let [low, high] = *line.first_chunk::<LONGEST>()?.as_chunks::<8>().0 else { return None };
-    let (low, high) = (u64::from_le_bytes(low), u64::from_le_bytes(high));
-    let colon = match (hits(low, b':'), hits(high, b':')) {
-        (0, 0) => return None,
-        (0, far) => 8 + first(far),
-        (near, _) => first(near),
-    };
-    let (keep_low, keep_high) = KEEP[colon];
-    let (low, high) = (low & keep_low, high & keep_high);
+    let begin = line.first_chunk::<LONGEST>()?;
+    let colon = u8x16::from(*begin).simd_eq(u8x16::splat(b':')).to_bitmask().trailing_zeros() as usize;
+    let (keep_low, keep_high) = *KEEP.get(colon)?;
+    let [low, high] = *begin.as_chunks::<8>().0 else { return None };
+    let (low, high) = (u64::from_le_bytes(low) & keep_low, u64::from_le_bytes(high) & keep_high);
     let (known_low, known_high, name) = TABLE[slot(low, high)];
     ((low, high) == (known_low, known_high) && name as usize != Name::Other as usize).then_some((name, colon))
 }

@@ -1,21 +1,19 @@
 //! Which response belongs to which request, and which requests are being served, over reliable transports. RFC 3261 §17.
 //!
-//! A client's table holds the requests that wait for their final response, each with a deadline and whatever the caller
-//! wants back with it. Its key is the Call-ID and the whole CSeq, because clients of the Microsoft family write no branch
+//! A client's table holds the requests that wait for their final response, each with a deadline. Its key is the Call-ID and the whole CSeq, because clients of the Microsoft family write no branch
 //! and their servers match as they do; a branch that *is* there has to agree (§17.1.3).
 //!
-//! A server's table holds what is in progress, so that one peer cannot start any number of requests, and for a while
-//! what was answered, so that a request which comes again gets the answer it had. Its key is branch, sent-by and method
-//! when the branch has the magic cookie, and otherwise Call-ID, CSeq and From tag (§17.2.3).
+//! A server names a request by branch, sent-by and method when the branch has the magic cookie, and otherwise by Call-ID,
+//! CSeq and From tag (§17.2.3): so ACK and CANCEL find their INVITE.
 //!
 //! Time is the caller's: a [`Duration`] since any moment it likes, the same moment throughout.
 //!
-//! Omitted: sending again (TCP and TLS deliver), and with it timers A, D, E, G, H, I and K; ACK for a 2xx is no part of
-//! a transaction.
+//! Omitted: sending again (TCP and TLS deliver), and with it timers A, D, E, G, H, I, J and K and answers kept for requests
+//! that come again; ACK for a 2xx is no part of a transaction.
 
 use crate::header::{CSeq, HeaderError, NameAddr, Via};
 use crate::message::{Message, Name};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// How long a client waits for a final response unless it knows better: timers B and F, 64 · T1 (§17.1.1.2, §17.1.2.2).
@@ -44,16 +42,15 @@ impl ClientKey {
 
 /// The requests of a client that wait for their final response.
 #[derive(Debug)]
-pub struct ClientTransactions<T> {
-    pending: HashMap<ClientKey, Pending<T>>,
+pub struct ClientTransactions {
+    pending: HashMap<ClientKey, Pending>,
     limit: usize,
 }
 
 #[derive(Debug)]
-struct Pending<T> {
+struct Pending {
     branch: Option<String>,
     deadline: Duration,
-    context: T,
 }
 
 /// Why a request was not taken into the table; it must not be sent.
@@ -74,22 +71,22 @@ pub enum NotBegun {
 }
 
 /// What a response is to a client.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Answer<'a, T> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
     /// 1xx: the request still waits.
-    Provisional(&'a mut T),
+    Provisional(ClientKey),
     /// 2xx to 6xx: the request has ended.
-    Final(T),
+    Final(ClientKey),
 }
 
-impl<T> ClientTransactions<T> {
+impl ClientTransactions {
     /// An empty table for at most `limit` requests at a time.
-    pub fn new(limit: usize) -> ClientTransactions<T> {
+    pub fn new(limit: usize) -> ClientTransactions {
         ClientTransactions { pending: HashMap::new(), limit }
     }
 
-    /// Takes in a request that is about to be sent. Its final response must come before `deadline`.
-    pub fn begin(&mut self, request: &Message<'_>, deadline: Duration, context: T) -> Result<ClientKey, NotBegun> {
+    /// Takes in a request that is about to be sent. What answers it after `deadline` is a stray.
+    pub fn begin(&mut self, request: &Message<'_>, deadline: Duration) -> Result<(), NotBegun> {
         let key = ClientKey::of(request)?;
         if self.pending.contains_key(&key) {
             return Err(NotBegun::AlreadyPending);
@@ -97,13 +94,13 @@ impl<T> ClientTransactions<T> {
         if self.pending.len() >= self.limit {
             return Err(NotBegun::TooMany { limit: self.limit });
         }
-        let pending = Pending { branch: top_branch(request)?, deadline, context };
-        self.pending.insert(key.clone(), pending);
-        Ok(key)
+        let pending = Pending { branch: top_branch(request)?, deadline };
+        self.pending.insert(key, pending);
+        Ok(())
     }
 
     /// Finds the request that a response answers. `None` for a stray: late, repeated, or never asked for. §17.1.3, §18.1.2.
-    pub fn answered(&mut self, response: &Message<'_>) -> Option<Answer<'_, T>> {
+    pub fn answered(&mut self, response: &Message<'_>) -> Option<Answer> {
         let status = response.status()?;
         let key = ClientKey::of(response).ok()?;
         let sent = self.pending.get(&key)?.branch.as_deref();
@@ -115,40 +112,15 @@ impl<T> ClientTransactions<T> {
             return None;
         }
         if status < 200 {
-            return self.pending.get_mut(&key).map(|pending| Answer::Provisional(&mut pending.context));
+            return Some(Answer::Provisional(key));
         }
-        self.pending.remove(&key).map(|pending| Answer::Final(pending.context))
+        self.pending.remove(&key);
+        Some(Answer::Final(key))
     }
 
-    /// Gives a request up.
-    pub fn give_up(&mut self, key: &ClientKey) -> Option<T> {
-        self.pending.remove(key).map(|pending| pending.context)
-    }
-
-    /// Gives up every request whose time has come: each ends as if 408 had arrived (§8.1.3.1).
-    pub fn expire(&mut self, now: Duration) -> Vec<(ClientKey, T)> {
-        let over = self.pending.extract_if(|_, pending| pending.deadline <= now);
-        over.map(|(key, pending)| (key, pending.context)).collect()
-    }
-
-    /// Gives up every request, because the connection ended: each ends as if 503 had arrived (§8.1.3.1).
-    pub fn end(&mut self) -> Vec<(ClientKey, T)> {
-        self.pending.drain().map(|(key, pending)| (key, pending.context)).collect()
-    }
-
-    /// When [`ClientTransactions::expire`] will next have something to do.
-    pub fn next_deadline(&self) -> Option<Duration> {
-        self.pending.values().map(|pending| pending.deadline).min()
-    }
-
-    /// How many requests wait.
-    pub fn len(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+    /// Forgets every request whose deadline is over (§8.1.3.1).
+    pub fn expire(&mut self, now: Duration) {
+        self.pending.retain(|_, pending| pending.deadline > now);
     }
 }
 
@@ -198,108 +170,6 @@ fn identity(request: &Message<'_>, method: Option<&str>) -> Result<ServerKey, He
         }
     };
     Ok(ServerKey(identity))
-}
-
-/// How much of one peer's requests a server keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ServerLimits {
-    /// Requests in progress at a time.
-    pub in_progress: usize,
-    /// Answers kept for requests that come again.
-    pub answers: usize,
-    /// How long an answer is kept. RFC 3261 asks for none over a reliable transport (timer J, §17.2.2).
-    pub linger: Duration,
-}
-
-impl Default for ServerLimits {
-    /// 64 in progress, no answers kept.
-    fn default() -> ServerLimits {
-        ServerLimits { in_progress: 64, answers: 0, linger: Duration::ZERO }
-    }
-}
-
-/// The requests of one peer that a server is busy with, and what it lately answered.
-#[derive(Debug)]
-pub struct ServerTransactions {
-    states: HashMap<ServerKey, State>,
-    /// Keys of the answered ones, oldest first, with the time until which each is kept.
-    answered: VecDeque<(Duration, ServerKey)>,
-    limits: ServerLimits,
-}
-
-#[derive(Debug)]
-enum State {
-    InProgress,
-    Answered(Vec<u8>),
-}
-
-/// What a request is to a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival<'a> {
-    /// New: it is in progress from now on and has to be answered.
-    New,
-    /// It came again while it is in progress: nothing to do.
-    InProgress,
-    /// It came again after it was answered: the same bytes are the answer.
-    Answered(&'a [u8]),
-    /// New, but too many are in progress: 503 and nothing else.
-    TooMany,
-}
-
-impl ServerTransactions {
-    /// An empty table.
-    pub fn new(limits: ServerLimits) -> ServerTransactions {
-        ServerTransactions { states: HashMap::new(), answered: VecDeque::new(), limits }
-    }
-
-    /// Takes a request in.
-    pub fn arrived(&mut self, key: ServerKey, now: Duration) -> Arrival<'_> {
-        self.sweep(now);
-        let in_progress = self.in_progress();
-        match self.states.entry(key) {
-            std::collections::hash_map::Entry::Occupied(known) => match known.into_mut() {
-                State::InProgress => Arrival::InProgress,
-                State::Answered(response) => Arrival::Answered(response),
-            },
-            std::collections::hash_map::Entry::Vacant(_) if in_progress >= self.limits.in_progress => Arrival::TooMany,
-            std::collections::hash_map::Entry::Vacant(new) => {
-                new.insert(State::InProgress);
-                Arrival::New
-            }
-        }
-    }
-
-    /// Notes the final response to a request in progress. Of any other request nothing is noted.
-    pub fn answered(&mut self, key: &ServerKey, response: &[u8], now: Duration) {
-        let Some(state @ State::InProgress) = self.states.get_mut(key) else { return };
-        if self.limits.answers == 0 || self.limits.linger.is_zero() {
-            self.states.remove(key);
-            return;
-        }
-        *state = State::Answered(response.to_vec());
-        self.answered.push_back((now + self.limits.linger, key.clone()));
-        if self.answered.len() > self.limits.answers {
-            self.drop_oldest();
-        }
-    }
-
-    /// Forgets the answers whose time is over.
-    pub fn sweep(&mut self, now: Duration) {
-        while self.answered.front().is_some_and(|(until, _)| *until <= now) {
-            self.drop_oldest();
-        }
-    }
-
-    /// How many requests are in progress.
-    pub fn in_progress(&self) -> usize {
-        self.states.len() - self.answered.len()
-    }
-
-    fn drop_oldest(&mut self) {
-        if let Some((_, key)) = self.answered.pop_front() {
-            self.states.remove(&key);
-        }
-    }
 }
 
 /// The first header of that name on one line.

@@ -56,7 +56,7 @@ impl PublishedCertificates for Store {
 
 fn publish(batch: &mut Batch<'_>, publication: &Publication) -> Result<(), DirectoryError> {
     let Some(user) = batch.owner(&publication.aor).map_err(unavailable)? else {
-        return Err(DirectoryError(format!("there is no user {}", publication.aor)));
+        return Err(DirectoryError::failed(format!("there is no user {}", publication.aor)));
     };
     insert(batch.tables(), user, publication).map_err(unavailable)
 }

@@ -44,7 +44,7 @@ impl Directory for Store {
         let aor = aor.clone();
         Box::pin(self.writer.submit(move |batch| {
             let user = batch.owner(&aor).map_err(unavailable)?;
-            let user = user.ok_or_else(|| DirectoryError(format!("there is no user {aor} any more")))?;
+            let user = user.ok_or_else(|| DirectoryError::failed(format!("there is no user {aor} any more")))?;
             changes.iter().try_for_each(|change| presence::write(batch.tables(), user, change)).map_err(unavailable)
         }))
     }

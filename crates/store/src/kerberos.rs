@@ -93,7 +93,7 @@ impl Principals for Store {
     /// A user by the name in the realm, by a login name or by the sign-in address. Who has no keys is there all the same,
     /// as for a KDC of Active Directory: it says that no encryption type fits, and not that nobody has the name.
     fn find(&self, name: &Principal) -> Result<Option<kdc::Entry>, Unavailable> {
-        self.principal(name).map_err(|error| Unavailable(error.0))
+        self.principal(name).map_err(|error| Unavailable(error.to_string()))
     }
 }
 

@@ -98,7 +98,7 @@ impl<T, E: From<DirectoryError>> Future for Receipt<T, E> {
 }
 
 fn closed<E: From<DirectoryError>>() -> E {
-    DirectoryError("the store was closed before the change was made".to_owned()).into()
+    DirectoryError::failed("the store was closed before the change was made".to_owned()).into()
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ impl Store {
         let reader = open_for_reading(path, flags)?;
         let (memory, version) = read_all(&mut conn, settings).map_err(|error| match error {
             rusqlite::Error::FromSqlConversionFailure(..) => {
-                OpenError::Damaged { path: path.to_owned(), what: unavailable(error).0 }
+                OpenError::Damaged { path: path.to_owned(), what: unavailable(error).why }
             }
             source => OpenError::Sqlite { path: path.to_owned(), source },
         })?;

@@ -113,7 +113,7 @@ impl Writer {
         let job = Box::new(Change { work: Some(work), result: None, reply });
         let Some(queue) = &self.queue else { return receipt };
         if let Err(TrySendError::Full(job)) = queue.try_send(job) {
-            job.answer(Err(DirectoryError(format!("{QUEUE} changes are already waiting to be written"))));
+            job.answer(Err(DirectoryError::failed(format!("{QUEUE} changes are already waiting to be written"))));
         }
         receipt
     }
@@ -321,10 +321,7 @@ impl Desk {
             (aor, list)
         });
         self.memory.lists.committed(lists);
-        if changed.administered {
-            self.memory.elsewhere.fetch_add(1, Ordering::Release);
-        }
-
+        let is_news = changed.administered || !changed.users.is_empty();
         let mut entries = Vec::with_capacity(changed.users.len());
         for id in changed.users {
             entries.push((id, users::load(&self.conn, id)?));
@@ -340,6 +337,9 @@ impl Desk {
         }
         if changed.policies {
             self.memory.reload_policies(&self.conn)?;
+        }
+        if is_news {
+            self.memory.elsewhere.fetch_add(1, Ordering::Release);
         }
         Ok(())
     }
@@ -363,7 +363,7 @@ pub(crate) fn data_version(conn: &Connection) -> rusqlite::Result<i64> {
 
 /// How the trouble of the database is told to those who asked. It never holds a value of a record.
 pub(crate) fn unavailable(error: rusqlite::Error) -> DirectoryError {
-    DirectoryError(match error {
+    DirectoryError::failed(match error {
         rusqlite::Error::FromSqlConversionFailure(column, _, why) => {
             format!("a record of the store is damaged (column {column}: {why})")
         }
@@ -414,7 +414,7 @@ mod tests {
         let (store, release, first) = held();
         let waiting: Vec<_> = (0..QUEUE).map(|_| store.refresh()).collect();
         let refused = store.refresh().wait().expect_err("one too many");
-        assert!(refused.0.contains("waiting"), "{refused}");
+        assert!(refused.why.contains("waiting"), "{refused}");
         drop(release);
         first.wait().expect("the first batch");
         assert!(waiting.into_iter().all(|receipt| receipt.wait().is_ok()));
@@ -425,18 +425,18 @@ mod tests {
         let (store, release, first) = held();
         let before = store.refresh();
         let refused =
-            store.writer.submit::<(), DirectoryError>(|_| Err(DirectoryError("for its own reason".to_owned())));
+            store.writer.submit::<(), DirectoryError>(|_| Err(DirectoryError::failed("for its own reason".to_owned())));
         // What SQLite does by itself when the disk is full.
         let fatal = store.writer.submit::<(), DirectoryError>(|batch| {
             batch.tables().execute_batch("ROLLBACK").map_err(unavailable)?;
-            Err(DirectoryError("disk full".to_owned()))
+            Err(DirectoryError::failed("disk full".to_owned()))
         });
         let after = store.refresh();
         drop(release);
         first.wait().expect("the first batch");
         for receipt in [before, refused, fatal, after] {
             let told = receipt.wait().expect_err("nothing of the batch was written");
-            assert!(told.0.starts_with("the store failed"), "{told}");
+            assert!(told.why.starts_with("the store failed"), "{told}");
         }
         store.refresh().wait().expect("the writer goes on");
     }

@@ -58,7 +58,7 @@ fn a_published_certificate_is_found_by_its_fingerprint() {
     assert_eq!(find(&store, &fingerprint), Some(expected));
     assert_eq!(find(&store, &Fingerprint::of(b"another")), None);
     let refused = block_on(store.publish(publication("nobody@contoso.test", 1, "x"))).expect_err("nobody has it");
-    assert!(refused.0.contains("nobody@contoso.test"), "{refused}");
+    assert!(refused.why.contains("nobody@contoso.test"), "{refused}");
 }
 
 #[test]

@@ -136,6 +136,8 @@ static gss_ctx_id_t context = GSS_C_NO_CONTEXT;
 static gss_name_t target = GSS_C_NO_NAME;
 static OM_uint32 wanted_flags;
 static bool initiator, datagram;
+static struct gss_channel_bindings_struct channel;
+static gss_channel_bindings_t bindings = GSS_C_NO_CHANNEL_BINDINGS;
 
 static bool form(const char *name)
 {
@@ -158,10 +160,10 @@ static void step(gss_buffer_t in)
 
     if (initiator)
         major = ntlm.init_sec_context(&minor, GSS_C_NO_CREDENTIAL, &context, target, GSS_C_NO_OID, wanted_flags, 0,
-                                      GSS_C_NO_CHANNEL_BINDINGS, in, NULL, &out, NULL, NULL);
+                                      bindings, in, NULL, &out, NULL, NULL);
     else
-        major = ntlm.accept_sec_context(&minor, &context, GSS_C_NO_CREDENTIAL, in, GSS_C_NO_CHANNEL_BINDINGS, NULL,
-                                        NULL, &out, NULL, NULL, NULL);
+        major = ntlm.accept_sec_context(&minor, &context, GSS_C_NO_CREDENTIAL, in, bindings, NULL, NULL, &out,
+                                        NULL, NULL, NULL);
     if (major == GSS_S_COMPLETE && datagram) {
         uint32_t number = SIP_SEQUENCE;
         gss_buffer_desc value = { sizeof number, &number };
@@ -203,6 +205,23 @@ static bool do_accept(char *form_name)
         step(&none);
     else
         reply("continue", NULL, 0);
+    return true;
+}
+
+/* What both ends of a TLS connection know, for the handshake that follows. */
+static bool do_bind(char *data)
+{
+    gss_buffer_desc bytes;
+
+    if (!decode(data, &bytes))
+        return false;
+    channel.application_data.length = bytes.length;
+    channel.application_data.value = malloc(bytes.length + 1);
+    if (!channel.application_data.value)
+        return false;
+    memcpy(channel.application_data.value, bytes.value, bytes.length);
+    bindings = &channel;
+    reply("done", NULL, 0);
     return true;
 }
 
@@ -289,6 +308,8 @@ static bool obey(char *line)
         return do_initiate(words[1], words[2]);
     if (strcmp(words[0], "accept") == 0)
         return do_accept(words[1]);
+    if (strcmp(words[0], "bind") == 0)
+        return do_bind(words[1]);
     if (strcmp(words[0], "token") == 0)
         return do_token(words[1]);
     if (strcmp(words[0], "mic") == 0)

@@ -145,7 +145,7 @@ fn every_refusal_says_which() {
     assert_eq!(fails(user("nobody"), "x", NOON), KerberosError::UnknownClient("nobody@CONTOSO.TEST".to_owned()));
     assert_eq!(fails(alice(), "wrong", NOON), KerberosError::WrongPassword("alice@CONTOSO.TEST".to_owned()));
     assert_eq!(fails(user("dave"), "secret", NOON), KerberosError::AccountState("dave@CONTOSO.TEST".to_owned()));
-    assert_eq!(fails(alice(), "secret", later(400)), KerberosError::ClockSkew { seconds: 400 });
+    assert_eq!(fails(alice(), "secret", later(400)), KerberosError::ClockSkew { seconds: Some(400) });
     let foreign = Principal { realm: "OTHER.TEST".to_owned(), ..alice() };
     assert!(matches!(fails(foreign, "secret", NOON), KerberosError::WrongRealm(_)));
     // A service is no user.

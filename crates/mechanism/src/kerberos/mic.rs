@@ -2,7 +2,8 @@
 //!
 //! Each side counts what it signs. The numbers of the other side are covered by its signatures but not held against it:
 //! messages of SIP may overtake each other, and the number that guards against repetition (`[MS-SIPAE]` `cnum`, `snum`) is
-//! in the text. Omitted: wrapped (encrypted) messages.
+//! in the text. Where the system's GSS-API library keeps the key, it signs and checks: [`PerMessageCalls`]. Omitted:
+//! wrapped (encrypted) messages.
 
 use super::crypto::{ChecksumKey, EncryptionType, Key, rc4_signing_key, usage};
 use crate::Side;
@@ -10,6 +11,7 @@ use crate::ntlm::crypto::{hmac_md5, keyed, md5, rc4};
 use hmac::{Hmac, Mac};
 use md5::Md5;
 use std::fmt;
+use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -27,6 +29,15 @@ const SENT_BY_ACCEPTOR: u8 = 1;
 const SEALED: u8 = 2;
 const ACCEPTOR_SUBKEY: u8 = 4;
 
+/// A security context whose key somebody else keeps, as a client uses it. RFC 2743 §2.3.
+pub trait PerMessageCalls: Send + Sync {
+    /// `GSS_GetMIC`: signs a text. `None`: the context can no more, for instance because its ticket has ended.
+    fn get_mic(&self, text: &[u8]) -> Option<Vec<u8>>;
+
+    /// `GSS_VerifyMIC`: whether the other end signed this text.
+    fn verify_mic(&self, text: &[u8], mic: &[u8]) -> bool;
+}
+
 /// The key of one association made ready for both directions, and the numbers of the next signatures. Prints nothing;
 /// wiped when dropped.
 pub struct MessageKeys {
@@ -40,6 +51,8 @@ enum Signer {
     Aes { client: ChecksumKey, server: ChecksumKey, acceptor_subkey: bool },
     /// HMACs in place, by the signing key and by the key that seals numbers.
     Rc4 { checksum: Hmac<Md5>, sequence: Box<Hmac<Md5>> },
+    /// The key is elsewhere, and so are the numbers.
+    Elsewhere(Arc<dyn PerMessageCalls>),
 }
 
 impl MessageKeys {
@@ -61,7 +74,13 @@ impl MessageKeys {
         MessageKeys { signer, client_next: first_of_client.into(), server_next: first_of_server.into() }
     }
 
-    /// Signs a text with the next number of that side: 28 bytes with AES, 37 with RC4-HMAC.
+    /// Of a context that is kept elsewhere. It signs for the client and checks what the server signed, nothing else.
+    pub fn of_context(context: Arc<dyn PerMessageCalls>) -> MessageKeys {
+        MessageKeys { signer: Signer::Elsewhere(context), client_next: 0, server_next: 0 }
+    }
+
+    /// Signs a text with the next number of that side: 28 bytes with AES, 37 with RC4-HMAC, none where a context that is
+    /// kept elsewhere does not sign.
     pub fn sign(&mut self, by: Side, text: &[u8]) -> Vec<u8> {
         let next = match by {
             Side::Client => &mut self.client_next,
@@ -88,6 +107,10 @@ impl MessageKeys {
                 rc4(&rc4_sequence_key(sequence, &checksum), &mut sealed);
                 [&RC4_FRAME[..], &RC4_HEADER, &sealed, &checksum].concat()
             }
+            Signer::Elsewhere(context) => match by {
+                Side::Client => context.get_mic(text).unwrap_or_default(),
+                Side::Server => Vec::new(),
+            },
         }
     }
 
@@ -114,6 +137,7 @@ impl MessageKeys {
                 let right = expected[..].ct_eq(seen) & number[4..].ct_eq(&rc4_number(0, by)[4..]);
                 right.into()
             }
+            Signer::Elsewhere(context) => by == Side::Server && context.verify_mic(text, signature),
         }
     }
 }
@@ -224,6 +248,31 @@ mod tests {
         let mut keys = MessageKeys::new(&key, true, 0, 0);
         assert_eq!(keys.sign(Side::Client, b"")[2], 4);
         assert_eq!(keys.sign(Side::Server, b"")[2], 5);
+        assert_eq!(format!("{keys:?}"), "MessageKeys(…)");
+    }
+
+    /// Signs by writing a text backwards, up to a length.
+    struct Backwards;
+
+    impl PerMessageCalls for Backwards {
+        fn get_mic(&self, text: &[u8]) -> Option<Vec<u8>> {
+            (text.len() < 5).then(|| text.iter().rev().copied().collect())
+        }
+
+        fn verify_mic(&self, text: &[u8], mic: &[u8]) -> bool {
+            self.get_mic(text).as_deref() == Some(mic)
+        }
+    }
+
+    #[test]
+    fn a_context_kept_elsewhere_is_a_clients() {
+        let mut keys = MessageKeys::of_context(Arc::new(Backwards));
+        assert_eq!(keys.sign(Side::Client, b"text"), b"txet");
+        assert_eq!(keys.sign(Side::Client, b"texts"), b"", "it can no more");
+        assert_eq!(keys.sign(Side::Server, b"text"), b"");
+        assert!(keys.verify(Side::Server, b"text", b"txet"));
+        assert!(!keys.verify(Side::Server, b"text", b"text"));
+        assert!(!keys.verify(Side::Client, b"text", b"txet"), "sent back");
         assert_eq!(format!("{keys:?}"), "MessageKeys(…)");
     }
 

@@ -34,7 +34,7 @@ pub mod ticket_cache;
 pub mod token;
 
 pub use client::{ApOptions, ApRequest, AsExchange, AsStep, AwaitingApReply, Credential, KerberosError, TgsExchange};
-pub use mic::MessageKeys;
+pub use mic::{MessageKeys, PerMessageCalls};
 pub use server::{Refusal, ReplayCache, Service};
 pub use ticket_cache::TicketCache;
 

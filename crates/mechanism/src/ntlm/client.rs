@@ -4,8 +4,10 @@ use super::Mode;
 use super::crypto::{NtHash, hmac_md5, rc4};
 use super::keys::SigningKeys;
 use super::message::{
-    AV_FLAG_MIC, Authenticate, Challenge, Flags, MAX_MESSAGE, NtlmError, TargetInfo, negotiate_bytes, set_mic,
+    AV_FLAG_MIC, Authenticate, Challenge, Flags, MAX_MESSAGE, NtlmError, TargetInfo, av, negotiate_bytes, set_mic,
+    utf16,
 };
+use crate::channel_bindings::ChannelBindings;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 /// Who logs on.
@@ -19,6 +21,16 @@ pub struct Credentials {
     pub workstation: String,
     /// Hash of the password.
     pub nt_hash: NtHash,
+}
+
+/// What an answer is for: a server that looks does not take it for anything else, nor over another connection.
+/// `[MS-NLMP]` §3.1.5.1.2.
+#[derive(Debug, Clone)]
+pub struct Purpose {
+    /// The service, as `class/host`.
+    pub target_name: String,
+    /// The connection, when it is a TLS connection.
+    pub channel: Option<ChannelBindings>,
 }
 
 /// Randomness, handed in; for one answer only. Wiped when dropped.
@@ -80,6 +92,19 @@ pub fn answer(
     entropy: &Entropy,
     filetime: u64,
 ) -> Result<Answered, NtlmError> {
+    answer_for(None, mode, negotiate, challenge, credentials, entropy, filetime)
+}
+
+/// The same, and the answer says what it is for.
+pub fn answer_for(
+    purpose: Option<&Purpose>,
+    mode: Mode,
+    negotiate: Option<&[u8]>,
+    challenge: &[u8],
+    credentials: &Credentials,
+    entropy: &Entropy,
+    filetime: u64,
+) -> Result<Answered, NtlmError> {
     let parsed = Challenge::parse(challenge)?;
     let wanted = check_flags(mode, parsed.flags)?;
     let first = match (mode, negotiate) {
@@ -91,6 +116,14 @@ pub fn answer(
     let mut info = parsed.target_info.clone();
     if server_time.is_some() {
         info.set_flags(AV_FLAG_MIC)?;
+    }
+    if let Some(Purpose { target_name, channel }) = purpose {
+        // Only the client says these; who has them in a challenge wants them said of something else.
+        if info.get(av::TARGET_NAME).or(info.get(av::CHANNEL_BINDINGS)).is_some() {
+            return Err(NtlmError::BadTargetInfo);
+        }
+        info.push(av::CHANNEL_BINDINGS, channel.as_ref().map_or(&[0; 16][..], |channel| channel.as_bytes()));
+        info.push(av::TARGET_NAME, &utf16(target_name));
     }
     let response_key = credentials.nt_hash.response_key(&credentials.user, &credentials.domain);
     let blob = response_blob(server_time.unwrap_or(filetime), &entropy.client_challenge, &info);

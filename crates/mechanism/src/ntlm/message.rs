@@ -106,6 +106,10 @@ pub mod av {
     pub const FLAGS: u16 = 6;
     /// Time, 100 ns since 1601, 8 bytes.
     pub const TIMESTAMP: u16 = 7;
+    /// Of the client: the service it means, as `class/host`.
+    pub const TARGET_NAME: u16 = 9;
+    /// Of the client: the TLS connection it uses, 16 bytes; zeros when it does not say.
+    pub const CHANNEL_BINDINGS: u16 = 10;
 }
 
 /// Bit of [`av::FLAGS`]: the AUTHENTICATE message carries an integrity code.
@@ -457,7 +461,7 @@ pub(crate) fn utf16(text: &str) -> Vec<u8> {
     bytes
 }
 
-fn text(bytes: &[u8]) -> Result<String, NtlmError> {
+pub(crate) fn text(bytes: &[u8]) -> Result<String, NtlmError> {
     if !bytes.len().is_multiple_of(2) {
         return Err(NtlmError::BadText);
     }

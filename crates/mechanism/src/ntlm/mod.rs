@@ -14,7 +14,7 @@
 //! oriented form and needs no signatures.
 //!
 //! Refused, each with its own error: LM and NTLM version 1 answers, anonymous ones, keys weaker than 128 bits. Not here:
-//! sealing (encryption) of messages, channel bindings.
+//! sealing (encryption) of messages.
 
 pub mod client;
 pub(crate) mod crypto;
@@ -22,7 +22,7 @@ mod keys;
 pub mod message;
 pub mod server;
 
-pub use client::{Answered, Credentials, Entropy, answer, negotiate};
+pub use client::{Answered, Credentials, Entropy, Purpose, answer, answer_for, negotiate};
 pub use crypto::{NtHash, WrongAnswer};
 pub use keys::SigningKeys;
 pub use message::NtlmError;

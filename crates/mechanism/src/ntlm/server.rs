@@ -6,7 +6,7 @@ use super::crypto::{hmac_md5, rc4};
 use super::keys::SigningKeys;
 use super::message::{
     Authenticate, Challenge, Flags, MAX_MESSAGE, NtlmError, TargetInfo, av, negotiate_flags, response_info,
-    response_time, without_mic,
+    response_time, text, without_mic,
 };
 use std::fmt;
 use subtle::ConstantTimeEq;
@@ -61,6 +61,21 @@ impl Answer {
     /// Proof and blob.
     pub fn nt_response(&self) -> &[u8] {
         &self.message.nt_response
+    }
+
+    /// The service the client means, as `class/host`, where it says so. The proof covers it.
+    pub fn target_name(&self) -> Option<String> {
+        let info = response_info(&self.message.nt_response).ok()?;
+        // What is no text is no name of ours either.
+        let name = info.get(av::TARGET_NAME).map(|name| text(name).unwrap_or_else(|_| "?".to_owned()));
+        name.filter(|name| !name.is_empty())
+    }
+
+    /// The connection the client uses, where it says so. The proof covers it.
+    pub fn channel_bindings(&self) -> Option<Vec<u8>> {
+        let info = response_info(&self.message.nt_response).ok()?;
+        let bindings = info.get(av::CHANNEL_BINDINGS)?;
+        bindings.iter().any(|byte| *byte != 0).then(|| bindings.to_vec())
     }
 
     /// The client's time, 100 ns since 1601.

@@ -3,10 +3,11 @@
 
 use super::line::{Peer, Step, build};
 use super::mit::{PASSWORD, REALM, surrounded, typed};
+use std::ffi::OsStr;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -66,16 +67,27 @@ impl Realm {
         fs::read(file).expect("kadmin wrote it")
     }
 
+    /// The `krb5.conf` of those who know this realm only.
+    #[allow(dead_code)] // for tests of other crates
+    pub(crate) fn conf(&self) -> PathBuf {
+        self.folder.path().join("krb5.conf")
+    }
+
+    /// A program that knows this realm only, and alice's tickets.
+    pub(crate) fn surround(&self, program: impl AsRef<OsStr>) -> Command {
+        surrounded(self.folder.path(), program)
+    }
+
     /// `kinit alice`.
     pub(crate) fn sign_in(&self) {
-        let output = typed(surrounded(self.folder.path(), "kinit").arg("alice"), PASSWORD);
+        let output = typed(self.surround("kinit").arg("alice"), PASSWORD);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// What `klist -k` says of a keytab.
     pub(crate) fn list(&self, keytab: &[u8]) -> String {
         let file = self.write_keytab(keytab);
-        let output = surrounded(self.folder.path(), "klist").args(["-k", "-e"]).arg(file).output().expect("runs klist");
+        let output = self.surround("klist").args(["-k", "-e"]).arg(file).output().expect("runs klist");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text")
     }
@@ -83,7 +95,7 @@ impl Realm {
     /// alice's side of a handshake: `krb5` or `spnego`; `mutual` or `alone`, and `,ordered` where their side is
     /// to insist on the numbers of signatures.
     pub(crate) fn initiate(&self, mechanism: &str, answer: &str, service: &str) -> (Peer, Step) {
-        let mut peer = Peer::spawn(&mut surrounded(self.folder.path(), program()));
+        let mut peer = Peer::spawn(&mut self.surround(program()));
         let step = peer.step(&format!("initiate {mechanism} {answer} {service}"));
         (peer, step)
     }
@@ -91,7 +103,7 @@ impl Realm {
     /// A server's side of a handshake with a keytab.
     pub(crate) fn acceptor(&self, keytab: &[u8]) -> Peer {
         let file = self.write_keytab(keytab);
-        Peer::spawn(surrounded(self.folder.path(), program()).env("KRB5_KTNAME", file))
+        Peer::spawn(self.surround(program()).env("KRB5_KTNAME", file))
     }
 
     fn write_keytab(&self, keytab: &[u8]) -> PathBuf {

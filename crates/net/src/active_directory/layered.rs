@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// Who somebody is says Active Directory; contacts, presence, policies and dial plans are kept by another directory, by address.
 ///
 /// That other one has to take what belongs to addresses it knows no user of. Policies of a site are out of its sight: it
-/// does not know the home pool.
+/// does not know the home pool. Active Directory does not tell when somebody is changed there: who is disabled is
+/// refused at the next REGISTER.
 pub struct LayeredDirectory {
     users: Arc<LdapDirectory>,
     rest: Arc<dyn Directory>,

@@ -1,6 +1,7 @@
 //! So many at a time, so many waiting, and nobody waits for long: what stands before the domain controllers and before
 //! the programs that ask them.
 
+use signin::directory::DirectoryError;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -26,6 +27,16 @@ pub(super) enum Full {
     Queue,
     #[error("no earlier question was answered in time")]
     Time,
+}
+
+impl Full {
+    /// As the directory's trouble: when not one question was answered in time, nobody answers.
+    pub(super) fn of_directory(self, why: String) -> DirectoryError {
+        match self {
+            Full::Queue => DirectoryError::failed(why),
+            Full::Time => DirectoryError::unreachable(why),
+        }
+    }
 }
 
 impl Places {

@@ -6,6 +6,8 @@
 //! exception: giving up a wait loses nothing.
 
 pub(crate) mod dns;
+#[cfg(feature = "gssapi")]
+mod gssapi;
 mod http;
 mod proxy;
 pub(crate) mod tcp;
@@ -16,7 +18,7 @@ use crate::client::http::HttpChannel;
 use crate::client::tcp::Stream;
 use signin::io::{
     Bytes, ConnId, ConnectError, Connected, HttpError, HttpRequest, HttpResponse, Io, Now, Operation, Outcome, Pending,
-    PrivateKey, StreamError, Target, TlsError, TlsSession,
+    PrivateKey, SecContext, SecContextError, StreamError, Target, TlsError, TlsSession,
 };
 use signin::report::Event;
 use std::collections::HashMap;
@@ -37,6 +39,10 @@ const SEND_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long closing may spend on saying goodbye (TLS close_notify) before the socket is simply dropped.
 const GOODBYE_LIMIT: Duration = Duration::from_millis(200);
+
+/// Whether this program was built with the system's GSS-API library (feature `gssapi`), so that
+/// [`Operation::InitSecContext`] can be carried out.
+pub const GSSAPI: bool = cfg!(feature = "gssapi");
 
 /// Takes note of what the sign-in tells.
 pub type EventSink = Arc<dyn Fn(Event) + Send + Sync>;
@@ -175,6 +181,7 @@ impl Sockets {
                 Outcome::Done
             }
             Operation::NewKey { bits } => Outcome::NewKey(self.new_key(bits).await),
+            Operation::InitSecContext { service, limit } => Outcome::SecContext(init_sec_context(service, limit).await),
             Operation::Wait { time } => {
                 tokio::time::sleep(time).await;
                 Outcome::Done
@@ -321,6 +328,16 @@ impl Io for Sockets {
     fn note(&self, event: Event) {
         (self.events)(event);
     }
+}
+
+#[cfg(feature = "gssapi")]
+async fn init_sec_context(service: String, limit: Duration) -> Result<SecContext, SecContextError> {
+    gssapi::init_sec_context(service, limit).await
+}
+
+#[cfg(not(feature = "gssapi"))]
+async fn init_sec_context(_: String, _: Duration) -> Result<SecContext, SecContextError> {
+    Err(SecContextError::Absent)
 }
 
 fn make_key(bits: u32) -> Making {

@@ -153,9 +153,10 @@ where
             },
             Some(_) = connections.join_next() => {}
             () = finished(&mut sweep) => sweep = None,
-            _ = seconds.tick(), if sweep.is_none() => {
+            _ = seconds.tick() => {
                 census.tell_refused();
-                sweep = tick();
+                let next = tick();
+                sweep = sweep.take().or(next);
             }
         }
     }

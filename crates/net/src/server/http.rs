@@ -16,13 +16,11 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use signin::io::{HttpRequest, HttpResponse};
 use signin::service::{HttpConversation, HttpService};
-use std::convert::Infallible;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 /// Most header lines of a request.
@@ -109,11 +107,18 @@ struct Caller {
 }
 
 async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller, limits: HttpLimits, mut stop: Stop) {
-    // One request at a time: the lock never waits, it only tells the compiler so.
-    let caller = Arc::new(Mutex::new(caller));
+    // One request at a time has the caller, and gives it back: nothing is locked while it is answered.
+    let seat = Arc::new(Mutex::new(Some(caller)));
     let service = service_fn(move |request| {
-        let caller = caller.clone();
-        async move { Ok::<_, Infallible>(answer(&mut *caller.lock().await, request, limits).await) }
+        let seat = seat.clone();
+        async move {
+            let taken = at(&seat).take();
+            let mut caller =
+                taken.ok_or_else(|| io::Error::other("a request before the one before it was answered"))?;
+            let response = answer(&mut caller, request, limits).await;
+            *at(&seat) = Some(caller);
+            Ok::<_, io::Error>(response)
+        }
     });
     let mut connection = std::pin::pin!(
         Builder::new()
@@ -134,6 +139,10 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, caller: Caller, l
     if let Err(error) = ended {
         tracing::debug!(%error, "an HTTP connection ended early");
     }
+}
+
+fn at(seat: &Mutex<Option<Caller>>) -> MutexGuard<'_, Option<Caller>> {
+    seat.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn answer(caller: &mut Caller, request: Request<Incoming>, limits: HttpLimits) -> Response<Full<Bytes>> {

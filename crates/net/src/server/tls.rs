@@ -3,6 +3,7 @@
 //! rustls with aws-lc-rs, TLS 1.2 and 1.3, sessions resumed by tickets and by a cache. Clients that offer only TLS 1.0
 //! or 1.1, or only CBC or RSA key exchange, need the legacy settings on OpenSSL, on a listener of their own.
 
+use mechanism::channel_bindings::ChannelBindings;
 use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVersion};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -96,6 +97,11 @@ impl Identity {
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| IdentityError::BadKey(error.to_string()))?;
         Ok(Identity { chain, key })
+    }
+
+    /// What proofs over connections to this server are bound to, if there is a hash for its certificate.
+    pub fn channel(&self) -> Option<ChannelBindings> {
+        ChannelBindings::of_certificate(self.chain.first()?)
     }
 
     /// Settings for SIP: no application protocol is negotiated.

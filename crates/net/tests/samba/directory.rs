@@ -99,7 +99,7 @@ fn who_may_sign_in_and_who_may_not() {
             user(&directory, "bob@contoso.test").await.and_then(|bob| bob.line).as_deref(),
             Some("tel:+14255550101")
         );
-        let twins = directory.user(&aor("twin@contoso.test")).await.expect_err("which one?").0;
+        let twins = directory.user(&aor("twin@contoso.test")).await.expect_err("which one?").why;
         assert!(
             twins.contains("user-duplicate-sip") && twins.contains("CN=heidi,") && twins.contains("CN=ivan,"),
             "{twins}"
@@ -178,7 +178,7 @@ fn a_controller_that_was_stopped_and_started() {
         for _ in 0..3 {
             let begun = Instant::now();
             let error = directory.user(&aor("alice@contoso.test")).await.expect_err("it is down");
-            assert!(error.0.contains(HOST), "{error}");
+            assert!(error.why.contains(HOST), "{error}");
             assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         }
         dc.serve();
@@ -200,21 +200,21 @@ fn what_is_wrong_with_the_way_to_the_controller_is_said() {
     let good = settings(&dc);
 
     let wrong = error(LdapSettings { password: Secret::known("wrong"), ..good.clone() });
-    assert!(wrong.0.contains("the password of the service account is wrong (LDAP result 49"), "{wrong}");
+    assert!(wrong.why.contains("the password of the service account is wrong (LDAP result 49"), "{wrong}");
 
     let plain = error(LdapSettings { controllers: vec![at(dc.ldap(), Security::Plain)], ..good.clone() });
-    assert!(plain.0.contains("the server wants TLS"), "{plain}");
+    assert!(plain.why.contains("the server wants TLS"), "{plain}");
 
     let not_ldap = at(SocketAddr::from(([127, 0, 0, 1], 88)), Security::Ldaps);
     let kerberos = error(LdapSettings { controllers: vec![not_ldap], ..good.clone() });
-    assert!(kerberos.0.contains("TLS failed") || kerberos.0.contains("no answer"), "{kerberos}");
+    assert!(kerberos.why.contains("TLS failed") || kerberos.why.contains("no answer"), "{kerberos}");
 
     let renamed = Controller { host: "dc2.contoso.test".to_owned(), ..at(dc.ldaps(), Security::Ldaps) };
     let name = error(LdapSettings { controllers: vec![renamed], ..good.clone() });
-    assert!(name.0.contains("TLS failed") && name.0.contains("has to name the host as configured"), "{name}");
+    assert!(name.why.contains("TLS failed") && name.why.contains("has to name the host as configured"), "{name}");
 
     let base = error(LdapSettings { base: "OU=Nowhere,DC=contoso,DC=test".to_owned(), ..good });
-    assert!(base.0.contains("is the base right?"), "{base}");
+    assert!(base.why.contains("is the base right?"), "{base}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ async fn token_of_alice(service: &str) -> ApRequest {
     ticket.ap_request(now, &random, ApOptions { spnego: false }).expect("a token")
 }
 
-fn verifier(dc: &DomainController, allowed: Option<&[EncryptionType]>) -> KerberosVerifier {
+pub(crate) fn verifier(dc: &DomainController, allowed: Option<&[EncryptionType]>) -> KerberosVerifier {
     let keytab = Keytab::read(&std::fs::read(dc.keytab()).expect("it was exported")).expect("it can be read");
     let service = Service::new(keytab).serving("sip");
     let service = match allowed {

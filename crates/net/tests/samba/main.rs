@@ -4,6 +4,9 @@ mod directory;
 mod domain_controller;
 mod kerberos;
 mod ntlm;
+mod sign_in;
+#[cfg(feature = "gssapi")]
+mod single_sign_on;
 
 /// Runs a test on this thread, which is in the network of the domain controller.
 pub(crate) fn block_on<T>(test: impl Future<Output = T>) -> T {

@@ -71,7 +71,7 @@ pub enum SignatureError {
     /// It names another association.
     #[error("the signature belongs to another association")]
     OtherAssociation,
-    /// The message lacks a header it would cover.
+    /// The message lacks a header it would cover, or contradicts one.
     #[error(transparent)]
     Unsignable(#[from] Unsignable),
     /// It is wrong: the message was altered, or signed with another key.
@@ -151,9 +151,12 @@ impl Association {
         let salt = self.salt(&rand, num);
         let text = draft
             .read_back(|message| signing::text(&salt, message))
-            .map_err(|_| Unsignable("a header"))
+            .map_err(|_| Unsignable::Header("a header"))
             .and_then(|text| text)?;
         let mac = self.keys.sign(by, &text);
+        if mac.is_empty() {
+            return Err(Unsignable::KeyElsewhere);
+        }
         self.sent = num;
         Ok(Signature { rand, num, mac })
     }
@@ -161,6 +164,12 @@ impl Association {
     /// A server checks a client's signature, and that the message is new.
     pub fn check_client(&mut self, signature: &Signature, message: &Message<'_>) -> Result<(), SignatureError> {
         self.check(Side::Client, signature, message)
+    }
+
+    /// Whether the server has signed nothing yet, this message neither.
+    pub fn has_nothing_signed(&self, message: &Message<'_>) -> bool {
+        let signatures = [sip::Name::AuthenticationInfo, sip::Name::ProxyAuthenticationInfo];
+        self.received.is_empty() && signatures.iter().all(|name| message.header(*name).is_none())
     }
 
     /// A client checks a server's signature, and that the message is new.
@@ -223,6 +232,11 @@ impl ReplayWindow {
         let new = self.seen[word] & bit == 0;
         self.seen[word] |= bit;
         new
+    }
+
+    /// Whether no number was seen yet.
+    fn is_empty(&self) -> bool {
+        self.seen.iter().all(|word| *word == 0)
     }
 
     fn slide(&mut self, by: u32) {
@@ -328,6 +342,29 @@ mod tests {
             assert_eq!(read(&altered, &mut client), Err(SignatureError::Wrong));
             assert_eq!(read(&bytes, &mut client), Ok(()));
         }
+    }
+
+    /// A context whose ticket has ended.
+    struct Ended;
+
+    impl kerberos::PerMessageCalls for Ended {
+        fn get_mic(&self, _: &[u8]) -> Option<Vec<u8>> {
+            None
+        }
+
+        fn verify_mic(&self, _: &[u8], _: &[u8]) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_signed_is_not_sent() {
+        let keys = MessageKeys::Kerberos(Box::new(kerberos::MessageKeys::of_context(std::sync::Arc::new(Ended))));
+        let (realm, target) = (String::from("r"), String::from("sip/fe"));
+        let mut association = Association::new(None, Scheme::Kerberos, Version::V4, realm, target, keys);
+        let mut draft = request(3);
+        assert!(association.sign_as_client(&mut draft, 7, Some(vec![1, 2])).is_err());
+        assert!(!String::from_utf8_lossy(&draft.finish()).contains("Authorization"));
     }
 
     proptest! {

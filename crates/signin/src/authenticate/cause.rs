@@ -1,4 +1,4 @@
-//! What a server may say itself of why it refused a ticket or a certificate: ids of the failure catalogue, in the parameter
+//! What a server may say itself of why it refused a ticket, a certificate or a registration: ids of the failure catalogue, in the parameter
 //! `cause` of `ms-diagnostics` and its twin of the web services. Only servers like ours say it.
 //!
 //! Anything else in that place is text of a peer, and no id: an id is what programs act on, and an answer that refuses
@@ -17,7 +17,7 @@ const NEW_CERTIFICATE: &str = "sign in with the password: that obtains a new cer
 const LOG: &str = "look at the server's log, which has the whole cause";
 
 /// Every cause there is; what [`super::verifier::Refusal`] tells is among them.
-const CAUSES: [Cause; 20] = [
+const CAUSES: [Cause; 22] = [
     Cause { id: "auth-clock-skew", fix: "set the clock of this machine (or of the server)" },
     Cause { id: "auth-final-401", fix: LOG },
     Cause { id: "auth-target-mismatch", fix: LOG },
@@ -38,6 +38,11 @@ const CAUSES: [Cause; 20] = [
     Cause { id: "krb-token-refused", fix: LOG },
     Cause { id: "krb-token-too-large", fix: LOG },
     Cause { id: "krb-wrong-realm", fix: LOG },
+    Cause {
+        id: "ntlm-dc-unreachable",
+        fix: "nothing is wrong here: the server that answered reaches no domain controller; its log says which it asked and why they did not answer",
+    },
+    Cause { id: "user-duplicate-sip", fix: "take the address away from one of the two accounts that have it" },
 ];
 
 impl Cause {

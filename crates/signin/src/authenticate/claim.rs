@@ -1,5 +1,6 @@
 //! What a request says of its sender, before anything is proven. `[MS-SIPRE]` §3.3.5.2, `[MS-SIPREGE]` §3.1.2.5.1.
 
+use super::signing;
 use crate::name::Aor;
 use crate::register::endpoint::{EndpointError, Epid, InstanceId};
 use crate::reply::Diagnostics;
@@ -34,6 +35,7 @@ impl Claim {
         // The first is the client's, and names who is answered; those behind it are for whoever put them there.
         let via = message.all(Name::Via).flat_map(sip::header::split_list).next().ok_or_else(|| bad("no Via"))?;
         Via::parse(via).map_err(|_| bad("Via"))?;
+        signing::cseq(message).map_err(|error| bad(&error.to_string()))?;
         let from = message.header(Name::From).and_then(|v| NameAddr::parse(v).ok()).ok_or_else(|| bad("From"))?;
         let aor = Aor::from_uri(from.uri).map_err(|_| bad("From"))?;
         let epid = match from.params.get("epid") {

@@ -37,6 +37,50 @@ pub struct TlsDsk {
     pub verifier: Arc<dyn CertificateVerifier>,
 }
 
+/// What one server offers, best first, and to which side. Outside there is no KDC to ask, and who tries learns nothing
+/// but that; so Kerberos is offered inside alone.
+#[derive(Debug, Clone)]
+pub struct Offers {
+    offers: Vec<Offer>,
+    outside: bool,
+}
+
+/// A server that clients reach from outside cannot offer this.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0} cannot be offered outside, where no client reaches a KDC: take it out of this server's offers")]
+pub struct NotOutside(pub Scheme);
+
+impl Offers {
+    /// For a server inside the enterprise.
+    pub fn inside(offers: Vec<Offer>) -> Offers {
+        Offers { offers, outside: false }
+    }
+
+    /// For a server whose clients come from outside.
+    pub fn outside(offers: Vec<Offer>) -> Result<Offers, NotOutside> {
+        match offers.iter().find(|offer| matches!(offer, Offer::Kerberos(_))) {
+            Some(offer) => Err(NotOutside(offer.scheme())),
+            None => Ok(Offers { offers, outside: true }),
+        }
+    }
+
+    /// Whether clients come from outside.
+    pub fn are_outside(&self) -> bool {
+        self.outside
+    }
+
+    /// Each of them, best first.
+    pub fn iter(&self) -> std::slice::Iter<'_, Offer> {
+        self.offers.iter()
+    }
+}
+
+impl From<Vec<Offer>> for Offers {
+    fn from(offers: Vec<Offer>) -> Offers {
+        Offers::inside(offers)
+    }
+}
+
 impl Offer {
     /// Its name on the wire.
     pub fn scheme(&self) -> Scheme {

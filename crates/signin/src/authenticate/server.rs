@@ -19,17 +19,18 @@
 use super::association::{Association, SignatureError};
 use super::claim::Claim;
 use super::message::{Challenge, Credentials, Version};
-use super::offer::{Asked, Keys, Offer, Proof, TlsDsk};
+use super::offer::{Asked, Keys, Offer, Offers, Proof, TlsDsk};
 use super::verifier::{Identity, Refusal};
 use crate::io::ConnId;
 use crate::name::Aor;
+use crate::recent::{Limits, Recent};
 use crate::register::endpoint::InstanceId;
 use crate::reply::Diagnostics;
 use crate::service::network_of;
 use mechanism::ntlm::{Acceptor, Mode, TargetNames};
 use mechanism::tls_dsk::ServerHandshake;
 use sip::{Draft, Message, Name};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,14 +46,21 @@ pub struct Settings {
     pub netbios_domain: String,
     /// DNS name of the domain, likewise.
     pub dns_domain: String,
-    /// What is offered, best first.
-    pub offers: Vec<Offer>,
+    /// What is offered, and whether to clients from outside.
+    pub offers: Offers,
     /// How long an association lives: the client's 8 hours and some slack.
     pub association_lifetime: Duration,
     /// How long a handshake may take.
     pub handshake_lifetime: Duration,
     /// How long an association lives on after its endpoint made a new one, for messages under way.
     pub replaced_lifetime: Duration,
+    /// How long an association lives on without a registration, so that an endpoint whose connection broke comes back
+    /// without proving itself anew.
+    pub resting_lifetime: Duration,
+    /// How many associations of one address may rest so; with one more the oldest goes.
+    pub resting_per_address: usize,
+    /// How many may rest in all.
+    pub resting: usize,
     /// Handshakes under way on one connection.
     pub handshakes_per_connection: usize,
     /// Handshakes under way from one address; of IPv6, from one network of 64 bits. Less than all, so that nobody alone
@@ -69,16 +77,19 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults for a server of this name that offers this.
-    pub fn new(fqdn: &str, dns_domain: &str, offers: Vec<Offer>) -> Settings {
+    pub fn new(fqdn: &str, dns_domain: &str, offers: impl Into<Offers>) -> Settings {
         Settings {
             realm: "SIP Communications Service".to_owned(),
             fqdn: fqdn.to_owned(),
             netbios_domain: dns_domain.split('.').next().unwrap_or_default().to_ascii_uppercase(),
             dns_domain: dns_domain.to_owned(),
-            offers,
+            offers: offers.into(),
             association_lifetime: Duration::from_secs(8 * 3600 + 900),
             handshake_lifetime: Duration::from_secs(60),
             replaced_lifetime: Duration::from_secs(60),
+            resting_lifetime: Duration::from_secs(3600),
+            resting_per_address: 8,
+            resting: 100_000,
             handshakes_per_connection: 4,
             handshakes_per_address: 5_000,
             handshakes: 20_000,
@@ -221,6 +232,10 @@ pub struct Associations {
     refusals: HashMap<ConnId, u32>,
     established: HashMap<String, Established>,
     current: Current,
+    /// When handshakes and associations end, soonest first: one time of each.
+    due: BTreeSet<(Duration, String)>,
+    /// Associations without a registration.
+    resting: Recent<Aor, String>,
 }
 
 /// Time and randomness of one step, handed in.
@@ -244,6 +259,8 @@ impl Moment<'_> {
 impl Associations {
     /// A server without associations.
     pub fn new(settings: Settings) -> Associations {
+        let resting =
+            Limits { of_one: settings.resting_per_address, of_all: settings.resting, time: settings.resting_lifetime };
         Associations {
             settings,
             handshakes: HashMap::new(),
@@ -252,6 +269,8 @@ impl Associations {
             refusals: HashMap::new(),
             established: HashMap::new(),
             current: HashMap::new(),
+            due: BTreeSet::new(),
+            resting: Recent::new(resting),
         }
     }
 
@@ -464,6 +483,7 @@ impl Associations {
     fn keep_handshake(&mut self, opaque: String, handshake: Handshake) {
         self.handshakes_of.entry(handshake.peer.conn).or_default().push(opaque.clone());
         *self.handshakes_from.entry(handshake.peer.network()).or_default() += 1;
+        self.due.insert((handshake.until, opaque.clone()));
         self.handshakes.insert(opaque, handshake);
     }
 
@@ -474,6 +494,7 @@ impl Associations {
 
     fn forget_handshake(&mut self, opaque: &str) -> Option<Handshake> {
         let handshake = self.handshakes.remove(opaque)?;
+        self.due.remove(&(handshake.until, opaque.to_owned()));
         let Peer { conn, .. } = handshake.peer;
         if let Some(list) = self.handshakes_of.get_mut(&conn) {
             list.retain(|other| other != opaque);
@@ -569,11 +590,11 @@ impl Associations {
         let before = self.current.remove(&endpoint);
         // Two of one endpoint are enough for messages under way, however often it authenticates.
         if let Some(oldest) = before.as_ref().and_then(|before| before.before.as_ref()) {
-            self.established.remove(oldest);
+            self.forget(oldest);
         }
         let before = before.map(|before| before.opaque);
-        if let Some(old) = before.as_ref().and_then(|before| self.established.get_mut(before)) {
-            old.until = old.until.min(moment.now + self.settings.replaced_lifetime);
+        if let Some(before) = &before {
+            self.shorten(before, moment.now + self.settings.replaced_lifetime);
         }
         self.current.insert(endpoint, Latest { opaque: opaque.clone(), before });
         let left = ends.map_or(u64::MAX, |ends| u64::try_from(ends.saturating_sub(moment.unix_seconds)).unwrap_or(0));
@@ -581,6 +602,7 @@ impl Associations {
         let (owned_claim, owned_identity) = (claim.clone(), identity.clone());
         let established =
             Established { association, claim: owned_claim, identity: owned_identity, owner: false, until };
+        self.due.insert((until, opaque.clone()));
         self.established.insert(opaque.clone(), established);
         Examined::Verified(Verified { claim, identity, opaque, fresh: true, owner: false })
     }
@@ -682,9 +704,51 @@ impl Associations {
         }
     }
 
+    /// The latest association of the endpoint and the identity that this one belongs to.
+    pub fn latest<'a>(&'a self, opaque: &'a str) -> &'a str {
+        let known = self.established.get(opaque);
+        let endpoint = known.map(|known| (known.claim.aor.clone(), known.claim.instance, known.identity.clone()));
+        endpoint.and_then(|endpoint| self.current.get(&endpoint)).map_or(opaque, |latest| &latest.opaque)
+    }
+
+    /// An association ends at this time, if not before.
+    fn shorten(&mut self, opaque: &str, until: Duration) {
+        let Some(known) = self.established.get_mut(opaque).filter(|known| known.until > until) else { return };
+        self.due.remove(&(known.until, opaque.to_owned()));
+        self.due.insert((until, opaque.to_owned()));
+        known.until = until;
+    }
+
+    /// The registration is over that this association belonged to. It is kept for a while, for the endpoint may come
+    /// back; but whoever comes and goes under ever new names has no more than a few of them.
+    pub fn rest(&mut self, opaque: &str, now: Duration) {
+        let Some(known) = self.established.get(opaque) else { return };
+        let endpoint = (known.claim.aor.clone(), known.claim.instance, known.identity.clone());
+        let before = match self.current.get_mut(&endpoint) {
+            Some(latest) if latest.opaque == opaque => latest.before.take(),
+            // It was replaced: it ends soon, and with its endpoint.
+            Some(latest) if latest.before.as_deref() == Some(opaque) => return,
+            _ => None,
+        };
+        let (aor, ..) = &endpoint;
+        let superfluous = self.resting.put(aor, opaque.to_owned(), now).into_iter().map(|(_, oldest)| oldest);
+        for opaque in superfluous.chain(before) {
+            self.forget(&opaque);
+        }
+    }
+
+    /// There is a registration again that this association belongs to.
+    pub fn serve(&mut self, opaque: &str) {
+        if let Some(known) = self.established.get(opaque) {
+            self.resting.take(&known.claim.aor, &opaque.to_owned());
+        }
+    }
+
     /// Ends an association (un-REGISTER, deregistration, a claim that is not the identity's).
     pub fn forget(&mut self, opaque: &str) {
         if let Some(gone) = self.established.remove(opaque) {
+            self.due.remove(&(gone.until, opaque.to_owned()));
+            self.resting.take(&gone.claim.aor, &opaque.to_owned());
             let endpoint = (gone.claim.aor, gone.claim.instance, gone.identity);
             if self.current.get(&endpoint).is_some_and(|latest| latest.opaque == opaque) {
                 self.current.remove(&endpoint);
@@ -702,14 +766,12 @@ impl Associations {
 
     /// Drops what has expired.
     pub fn sweep(&mut self, now: Duration) {
-        let late: Vec<String> =
-            self.handshakes.iter().filter(|(_, h)| h.until <= now).map(|(opaque, _)| opaque.clone()).collect();
-        for opaque in late {
+        while self.due.first().is_some_and(|(until, _)| *until <= now) {
+            let Some((_, opaque)) = self.due.pop_first() else { break };
             self.forget_handshake(&opaque);
+            self.forget(&opaque);
         }
-        let gone: Vec<String> =
-            self.established.iter().filter(|(_, e)| e.until <= now).map(|(opaque, _)| opaque.clone()).collect();
-        for opaque in gone {
+        for (_, opaque) in self.resting.expire(now) {
             self.forget(&opaque);
         }
     }
@@ -721,48 +783,4 @@ impl Associations {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier};
-    use crate::io::Pending;
-
-    struct Nobody;
-
-    impl NtlmVerifier for Nobody {
-        fn verify(&self, _: NtlmQuestion) -> Pending<'_, Result<NtlmProof, Refusal>> {
-            Box::pin(std::future::ready(Err(Refusal::Credentials { why: "nobody is right".to_owned() })))
-        }
-    }
-
-    #[test]
-    fn one_address_leaves_room_for_the_others() {
-        let offers = vec![Offer::Ntlm(Arc::new(Nobody))];
-        let settings =
-            Settings { handshakes_per_address: 3, ..Settings::new("fe01.contoso.test", "contoso.test", offers) };
-        let mut associations = Associations::new(settings);
-        let text = "REGISTER sip:contoso.test SIP/2.0\r\nVia: SIP/2.0/TLS 192.0.2.1\r\nFrom: <sip:alice@contoso.test>;tag=1;epid=a0ae9e6cb0\r\nTo: <sip:alice@contoso.test>\r\nCall-ID: 1\r\nCSeq: 1 REGISTER\r\nAuthorization: NTLM qop=\"auth\", realm=\"SIP Communications Service\", targetname=\"fe01.contoso.test\", gssapi-data=\"\", version=4\r\n\r\n";
-        let message = Message::parse(text.as_bytes()).expect("parses");
-        let counter = std::cell::Cell::new(0u8);
-        let random = |bytes: &mut [u8]| bytes.fill(counter.replace(counter.get() + 1));
-        let moment = Moment { now: Duration::ZERO, unix_seconds: 0, random: &random };
-        let mut conn = 0;
-        let mut begins = |associations: &mut Associations, address: &str| {
-            conn += 1;
-            let peer = Peer { conn: ConnId(conn), address: address.parse().expect("an address") };
-            let before = associations.counts().0;
-            associations.examine(&moment, peer, &message);
-            associations.counts().0 > before
-        };
-        for (address, other) in [("192.0.2.1", "192.0.2.2"), ("2001:db8:1:2::3", "2001:db8:1:3::3")] {
-            let from_there: Vec<bool> = (0..5).map(|_| begins(&mut associations, address)).collect();
-            assert_eq!(from_there, [true, true, true, false, false], "{address}");
-            assert!(begins(&mut associations, other));
-        }
-        assert!(!begins(&mut associations, "2001:db8:1:2::4"), "another address of the same network");
-        assert!(!begins(&mut associations, "::ffff:192.0.2.1"), "the same address, written otherwise");
-        (1..=6).for_each(|conn| associations.closed(ConnId(conn)));
-        assert!(begins(&mut associations, "192.0.2.1"), "those are over");
-        associations.sweep(Duration::from_secs(60));
-        assert!(associations.handshakes_from.is_empty() && associations.handshakes_of.is_empty());
-    }
-}
+mod tests;

@@ -2,15 +2,26 @@
 //!
 //! A signature covers a fixed list of header values, each in angle brackets, spelt exactly as on the wire. Proxies may
 //! change everything else (Via, Contact, bodies), which is why the list is what it is.
+//!
+//! Of a request's start line it covers nothing: the method in the list is that of CSeq. [`cseq`] sees that they are the same.
 
 use super::message::Scheme;
 use sip::{CSeq, Message, Name, NameAddr};
 use std::fmt::Write;
 
-/// A message lacks a header without which nothing can be signed or checked.
+/// Why nothing can be signed or checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is missing or cannot be understood")]
-pub struct Unsignable(pub &'static str);
+pub enum Unsignable {
+    /// A header is needed that is not there.
+    #[error("{0} is missing or cannot be understood")]
+    Header(&'static str),
+    /// A signature would be right for one method, while the request asks for another.
+    #[error("CSeq names another method than the start line")]
+    OtherMethod,
+    /// The key is kept by the system's Kerberos library, which does not sign any more.
+    #[error("the system's Kerberos library does not sign any more")]
+    KeyElsewhere,
+}
 
 /// The fields of the text that do not come from the message itself.
 #[derive(Debug, Clone, Copy)]
@@ -27,13 +38,23 @@ pub struct Salt<'a> {
     pub target_name: &'a str,
 }
 
+/// CSeq of a message. Of a request it has to name the method of the start line: RFC 3261 §8.1.1.5. Else whoever passes a
+/// signed request on could turn it into another one.
+pub fn cseq<'a>(message: &Message<'a>) -> Result<CSeq<'a>, Unsignable> {
+    let cseq = message.header(Name::CSeq).and_then(|v| CSeq::parse(v).ok()).ok_or(Unsignable::Header("CSeq"))?;
+    match message.method() {
+        Some(method) if method != cseq.method => Err(Unsignable::OtherMethod),
+        _ => Ok(cseq),
+    }
+}
+
 /// Writes the text a signature of this message covers. A missing optional field is an empty pair of brackets; the
 /// status code is left out altogether in requests.
 pub fn text(salt: &Salt<'_>, message: &Message<'_>) -> Result<String, Unsignable> {
-    let call_id = message.header(Name::CallId).ok_or(Unsignable("Call-ID"))?;
-    let cseq = message.header(Name::CSeq).and_then(|v| CSeq::parse(v).ok()).ok_or(Unsignable("CSeq"))?;
-    let from = name_addr(message, Name::From).ok_or(Unsignable("From"))?;
-    let to = name_addr(message, Name::To).ok_or(Unsignable("To"))?;
+    let call_id = message.header(Name::CallId).ok_or(Unsignable::Header("Call-ID"))?;
+    let cseq = cseq(message)?;
+    let from = name_addr(message, Name::From).ok_or(Unsignable::Header("From"))?;
+    let to = name_addr(message, Name::To).ok_or(Unsignable::Header("To"))?;
     let (sip_identity, tel_identity) = identities(message);
     let mut text = String::with_capacity(384);
     let _ = write!(
@@ -129,6 +150,9 @@ mod tests {
     #[test]
     fn what_cannot_be_signed_is_named() {
         let message = Message::parse(b"SIP/2.0 200 OK\r\nCall-ID: 1\r\nCSeq: 1 X\r\n\r\n").expect("parses");
-        assert_eq!(text(&salt("0", 1, "t"), &message), Err(Unsignable("From")));
+        assert_eq!(text(&salt("0", 1, "t"), &message), Err(Unsignable::Header("From")));
+        let request = "SUBSCRIBE sip:a@b.c SIP/2.0\r\nFrom: sip:a@b.c;tag=1\r\nTo: <sip:a@b.c>\r\nCall-ID: x\r\nCSeq: 1 SERVICE\r\n\r\n";
+        let message = Message::parse(request.as_bytes()).expect("parses");
+        assert_eq!(text(&salt("0", 1, "t"), &message), Err(Unsignable::OtherMethod));
     }
 }

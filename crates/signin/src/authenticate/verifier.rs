@@ -209,7 +209,8 @@ pub struct KerberosProof {
     pub keys: kerberos::MessageKeys,
     /// The token that proves us to the client, when it asked for that.
     pub reply: Option<Vec<u8>>,
-    /// When the ticket ends, seconds since 1970.
+    /// When the ticket ends, seconds since 1970. One that is taken although it is over, because clocks may differ, counts
+    /// for as long as they may.
     pub ends: i64,
 }
 
@@ -245,7 +246,7 @@ impl KerberosVerifier {
             account: AccountName { domain: String::new(), user },
             keys: accepted.keys,
             reply: accepted.reply,
-            ends: accepted.ends,
+            ends: accepted.ends.max(now.unix_seconds.saturating_add(kerberos::server::DEFAULT_SKEW)),
         })
     }
 }

@@ -326,10 +326,6 @@ impl Proxy {
             let why = Diagnostics::internal(17001, format!("Invalid request: {why}"));
             Err(Reply::new(400, "Bad Request").because(why))
         };
-        let cseq = request.header(Name::CSeq).and_then(|value| CSeq::parse(value).ok());
-        if cseq.map(|cseq| cseq.method) != request.method() {
-            return bad("CSeq");
-        }
         if request.header(Name::CallId).is_none_or(str::is_empty) || request.header(Name::To).is_none() {
             return bad("Call-ID or To");
         }

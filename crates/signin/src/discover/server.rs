@@ -20,6 +20,7 @@ use crate::directory::User;
 use crate::io::{HttpRequest, HttpResponse};
 use crate::name::{Aor, SipDomain};
 use crate::topology::{HostPort, Topology};
+use mechanism::channel_bindings::ChannelBindings;
 use std::collections::BTreeMap;
 use url::form_urlencoded;
 
@@ -37,6 +38,8 @@ pub struct Site {
     pub web: String,
     /// FQDN of this server.
     pub fqdn: String,
+    /// What TLS connections to it are bound to; `None` where TLS ends in front of it.
+    pub channel: Option<ChannelBindings>,
     /// SIP domains served by others, and the URL of their Root resource.
     pub elsewhere: BTreeMap<SipDomain, String>,
 }

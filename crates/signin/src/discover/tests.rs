@@ -2,6 +2,7 @@
 
 pub(crate) mod deployment;
 mod order;
+mod out_of_order;
 mod services;
 mod trouble;
 

@@ -11,7 +11,8 @@ use crate::name::AccountName;
 use crate::service::Surroundings;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mechanism::ntlm::{Acceptor, Mode, TargetNames};
+use mechanism::channel_bindings::ChannelBindings;
+use mechanism::ntlm::{Acceptor, Answer, Mode, TargetNames};
 use std::sync::Arc;
 
 /// Wrong answers on one connection before the server ends it.
@@ -31,9 +32,28 @@ pub struct Accepts {
     pub hosts: Vec<String>,
     /// What NTLM tells of the server.
     pub names: TargetNames,
+    /// What TLS connections to this site are bound to. `None` where TLS ends in front of it: then nothing is compared.
+    pub channel: Option<ChannelBindings>,
 }
 
 impl Accepts {
+    /// Why an answer to an NTLM challenge was not meant for this site, as far as its sender says. Many clients say nothing;
+    /// of one that does, no other server can show the answer here.
+    fn other_purpose(&self, answer: &Answer) -> Option<String> {
+        if let (Some(said), Some(ours)) = (answer.channel_bindings(), &self.channel)
+            && said != ours.as_bytes()
+        {
+            return Some("the answer was made for another TLS connection".to_owned());
+        }
+        let said = answer.target_name()?;
+        let host = match said.split_once('/') {
+            Some((class, host)) if class.eq_ignore_ascii_case("http") => host.split(['/', ':']).next(),
+            _ => None,
+        };
+        let ours = host.is_some_and(|host| self.hosts.iter().any(|ours| ours.eq_ignore_ascii_case(host)));
+        (!ours).then(|| format!("the answer was made for another service: {said}"))
+    }
+
     /// The challenges before the first leg, each for a header of its own.
     pub fn challenges(&self) -> Vec<String> {
         let negotiate = self.kerberos.as_ref().map(|_| NEGOTIATE.to_owned());
@@ -161,6 +181,9 @@ impl Gate {
         match verifier.verify(question).await {
             Ok(proof) => match acceptor.finish(&answer, &proof.session_base_key) {
                 Ok(_) => {
+                    if let Some(why) = self.accepts.other_purpose(&answer) {
+                        return self.refused(why);
+                    }
                     self.refusals = 0;
                     self.state = State::Open(proof.account.clone());
                     Admission::Granted { account: proof.account, proof: None }

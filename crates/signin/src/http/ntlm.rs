@@ -6,6 +6,9 @@
 //!  the same, Authorization: NTLM AUTHENTICATE ► the answer                              same connection
 //! ```
 //!
+//! The answer names the service and, over TLS, the connection: shown to another server, or by somebody who passes it on, it
+//! is worth nothing to a server that looks (`[MS-NLMP]` §3.1.5.1.2).
+//!
 //! Inside `Negotiate`, NTLM would only be wrapped once more; that scheme is for Kerberos, see [`super::negotiate`].
 
 use super::{Failure, Origin, Request, Web, token_of};
@@ -15,7 +18,7 @@ use crate::report::Certainty;
 use crate::secret::Password;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mechanism::ntlm::{self, Entropy, Mode, NtHash};
+use mechanism::ntlm::{self, Entropy, Mode, NtHash, Purpose};
 use zeroize::Zeroizing;
 
 /// Seconds from 1601, where NTLM counts from, to 1970.
@@ -131,8 +134,11 @@ async fn handshake(
         workstation: log_on.workstation.clone(),
         nt_hash: NtHash::of_password(password.reveal()),
     };
-    let answer = ntlm::answer(Mode::Connection, Some(&negotiate), &challenge, &credentials, &entropy(io), filetime(io))
-        .map_err(|error| failed(NtlmError::BadChallenge(error.to_string())))?;
+    let purpose = Purpose { target_name: format!("HTTP/{}", origin.host), channel: web.channel(conn) };
+    let (entropy, time) = (entropy(io), filetime(io));
+    let answer =
+        ntlm::answer_for(Some(&purpose), Mode::Connection, Some(&negotiate), &challenge, &credentials, &entropy, time)
+            .map_err(|error| failed(NtlmError::BadChallenge(error.to_string())))?;
     web.exchange(io, origin, conn, with(&answer.message)).await
 }
 

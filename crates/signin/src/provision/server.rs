@@ -277,5 +277,6 @@ pub(super) fn not_implemented(reason: &str) -> Reply {
 pub(super) fn unavailable(error: &DirectoryError) -> Reply {
     Reply::new(503, "Service Unavailable")
         .with("Retry-After", "30")
-        .because(Diagnostics::internal(4000, format!("User services: {error}.")))
+        .because(Diagnostics::internal(4000, format!("User services: {}.", error.fault)).outside("User services."))
+        .logged(error.to_string())
 }

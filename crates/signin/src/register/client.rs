@@ -2,8 +2,9 @@
 
 use super::endpoint::{Epid, InstanceId};
 use super::message::{own_binding, redirect_targets};
+use crate::authenticate::cause::Cause;
 use crate::name::Aor;
-use crate::reply::diagnostics;
+use crate::reply::Told;
 use crate::report::{Certainty, Verdict};
 use sip::{Draft, Message, Name};
 use std::net::SocketAddr;
@@ -150,6 +151,8 @@ pub enum RegisterFailure {
         id: Option<u32>,
         /// Its reason.
         why: Option<String>,
+        /// What it named as the cause, if that is one that a registration can have.
+        cause: Option<Cause>,
     },
     /// A 301 that names no server to go to.
     #[error("{server} redirects without naming a server that can be reached over TLS")]
@@ -204,22 +207,25 @@ pub enum RegisterFailure {
 impl RegisterFailure {
     /// Reads a final answer that is an error. `signed`: its signature was right.
     pub fn refused(server: &str, response: &Message<'_>, signed: bool) -> RegisterFailure {
-        let (id, why) = diagnostics(response);
+        let told = Told::by(response);
+        let (id, why) = (told.id, told.words());
+        let cause = told.cause.as_deref().and_then(Cause::named).filter(|cause| OF_USERS.contains(&cause.id));
         let (code, reason) = match response.start() {
             sip::StartLine::Response { code, reason } => (code, reason.to_owned()),
             sip::StartLine::Request { .. } => (0, String::new()),
         };
         let why = why.or_else(|| response.header(Name::Warning).map(str::to_owned));
-        RegisterFailure::Refused { server: server.to_owned(), signed, code, reason, id, why }
+        RegisterFailure::Refused { server: server.to_owned(), signed, code, reason, id, why, cause }
     }
 
     /// What it means and what to do.
     pub fn verdict(&self) -> Verdict {
         let (id, certainty, fix) = match self {
-            RegisterFailure::Refused { code, id, signed, .. } => match (meaning(*code, *id), signed) {
-                ((id, _, fix), false) => (id, Certainty::Consistent, fix),
-                (meaning, true) => meaning,
-            },
+            RegisterFailure::Refused { code, id, signed, cause, .. } => {
+                let told = cause.map(|Cause { id, fix }| (id, Certainty::Certain, fix));
+                let (id, certainty, fix) = told.unwrap_or_else(|| meaning(*code, *id));
+                (id, if *signed { certainty } else { Certainty::Consistent }, fix)
+            }
             RegisterFailure::NoTarget { .. } => (
                 "redir-no-contact",
                 Certainty::Certain,
@@ -257,6 +263,9 @@ impl RegisterFailure {
         Verdict { id: id.to_owned(), certainty, sentence: self.to_string(), fix: fix.to_owned() }
     }
 }
+
+/// The causes that a server may name when it decides about a user; others are about what a client showed.
+const OF_USERS: [&str; 2] = ["ntlm-dc-unreachable", "user-duplicate-sip"];
 
 /// The failure catalogue's id of a status and a diagnostics id.
 fn meaning(code: u16, id: Option<u32>) -> (&'static str, Certainty, &'static str) {
@@ -358,6 +367,12 @@ mod tests {
             ("403 Forbidden", "ms-diagnostics-public: 4003;reason=\"x\"", "user-no-remote-access"),
             ("403 Forbidden", "ms-diagnostics-public: 4004;reason=\"x\"", "user-wrong-identity"),
             ("504 Server time-out", "ms-diagnostics: 1007;reason=\"x\"", "pool-504"),
+            (
+                "504 Server time-out",
+                "ms-diagnostics: 1007;reason=\"x\";cause=\"ntlm-dc-unreachable\"",
+                "ntlm-dc-unreachable",
+            ),
+            ("504 Server time-out", "ms-diagnostics: 1007;reason=\"x\";cause=\"what nobody knows\"", "pool-504"),
             ("503 Service Unavailable", "Retry-After: 5", "pool-503"),
             ("600 Busy", "X: y", "user-forbidden"),
         ] {

@@ -2,12 +2,13 @@
 //!
 //! Keyed by address and device: another endpoint of the same user never replaces a binding, the same endpoint on a new
 //! connection replaces its own. An expired binding is remembered for a while as not routable, so that its return can be
-//! told from a new endpoint.
+//! told from a new endpoint; of each user the latest few, however many come and go.
 
 use super::endpoint::InstanceId;
 use super::message::{RegisterAction, RegistrationDialog};
 use crate::io::ConnId;
 use crate::name::Aor;
+use crate::recent::{Limits, Recent};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,17 +34,28 @@ pub struct Binding {
     pub dialog: Option<Box<RegistrationDialog>>,
 }
 
-/// How long an expired endpoint is remembered, so that its return is `fixed` instead of `added`.
-const REMEMBERED: Duration = Duration::from_secs(3600);
+/// How long an expired endpoint is remembered, so that its return is `fixed` instead of `added`; and how many are. Our choice.
+const REMEMBERED: Limits = Limits { of_one: 16, of_all: 100_000, time: Duration::from_secs(3600) };
 
 /// All bindings of one server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Location {
     users: HashMap<Aor, Vec<Arc<Binding>>>,
     by_conn: HashMap<ConnId, Vec<(Aor, InstanceId)>>,
     /// Expiry times, soonest first: one of each binding, however often it is refreshed.
     due: BTreeSet<(Duration, Aor, InstanceId)>,
-    lapsed: HashMap<(Aor, InstanceId), Duration>,
+    lapsed: Recent<Aor, InstanceId>,
+}
+
+impl Default for Location {
+    fn default() -> Location {
+        Location {
+            users: HashMap::new(),
+            by_conn: HashMap::new(),
+            due: BTreeSet::new(),
+            lapsed: Recent::new(REMEMBERED),
+        }
+    }
 }
 
 /// What adding a binding did.
@@ -66,7 +78,7 @@ impl Location {
         if !conn_list.contains(&key) {
             conn_list.push(key.clone());
         }
-        let lapsed = self.lapsed.remove(&key).is_some();
+        let lapsed = self.lapsed.take(aor, &binding.instance);
         let bindings = self.users.entry(aor.clone()).or_default();
         let binding = Arc::new(binding);
         if let Some(place) = bindings.iter_mut().find(|b| b.instance == binding.instance) {
@@ -97,6 +109,13 @@ impl Location {
     /// One endpoint's binding.
     pub fn binding(&self, aor: &Aor, instance: InstanceId) -> Option<&Arc<Binding>> {
         self.bindings(aor).iter().find(|b| b.instance == instance)
+    }
+
+    /// From now on another association signs what goes to that endpoint. Gives the one so far.
+    pub fn sign_with(&mut self, aor: &Aor, instance: InstanceId, opaque: &str) -> Option<Box<str>> {
+        let place = self.users.get_mut(aor)?.iter_mut().find(|b| b.instance == instance)?;
+        let before = std::mem::replace(&mut Arc::make_mut(place).opaque, opaque.into());
+        (*before != *opaque).then_some(before)
     }
 
     /// The binding of the endpoint with that epid.
@@ -139,13 +158,13 @@ impl Location {
             let Some((_, aor, instance)) = self.due.pop_first() else { break };
             gone.extend(self.lapse(aor, instance, now));
         }
-        self.lapsed.retain(|_, until| *until > now);
+        self.lapsed.expire(now);
         gone
     }
 
     fn lapse(&mut self, aor: Aor, instance: InstanceId, now: Duration) -> Option<(Aor, Arc<Binding>)> {
         let gone = self.unbind(&aor, instance)?;
-        self.lapsed.insert((aor.clone(), instance), now + REMEMBERED);
+        self.lapsed.put(&aor, instance, now);
         Some((aor, gone))
     }
 
@@ -236,6 +255,20 @@ mod tests {
         assert_eq!(location.bind(&alice(), binding("a", 3, 50), 8).action, RegisterAction::Fixed);
         location.sweep(Duration::from_secs(5000));
         assert_eq!(location.bind(&alice(), binding("b", 3, 9000), 8).action, RegisterAction::Added);
+    }
+
+    #[test]
+    fn whoever_comes_and_goes_under_ever_new_names_is_not_remembered_by_all_of_them() {
+        let mut location = Location::default();
+        for number in 0..1000 {
+            location.bind(&alice(), binding(&format!("{number:x}"), number, 7200), 8);
+            location.closed(ConnId(number), Duration::from_secs(number));
+        }
+        assert_eq!(location.lapsed.len(), REMEMBERED.of_one);
+        assert_eq!(location.bind(&alice(), binding("3e7", 1, 7200), 8).action, RegisterAction::Fixed, "the last one");
+        assert_eq!(location.bind(&alice(), binding("0", 1, 7200), 8).action, RegisterAction::Added, "the first one");
+        location.sweep(Duration::from_secs(999) + REMEMBERED.time);
+        assert_eq!(location.lapsed.len(), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::endpoint::InstanceId;
 use crate::reply::{Diagnostics, Reply};
-use sip::{CSeq, Message, Name, NameAddr};
+use sip::{Message, Name, NameAddr};
 use std::net::SocketAddr;
 
 /// A REGISTER that can be acted on.
@@ -48,9 +48,6 @@ impl RegisterRequest {
         if message.lists(Name::Supported, "msrtc-event-categories") && !gruu {
             let why = Diagnostics::internal(2057, "msrtc-event-categories needs gruu-10");
             return Err(Reply::new(421, "Extension Required").with("Require", "gruu-10").because(why));
-        }
-        if message.header(Name::CSeq).and_then(|v| CSeq::parse(v).ok()).is_none() {
-            return Err(bad("CSeq"));
         }
         let expires = match message.header(Name::Expires) {
             None => None,

@@ -14,7 +14,7 @@
 //! A redirect never leads back here and never in a circle: between pools it names the home pool, within a pool the one
 //! Front End that every member computes alike, and a server that cannot name a live target registers or refuses.
 
-use super::message::RegisterAction;
+use super::message::{Deregistration, RegisterAction};
 use super::{endpoint::Gruu, location::Binding};
 use crate::directory::User;
 use crate::name::Aor;
@@ -103,6 +103,20 @@ impl Here {
         self.place(&user.aor, home, backup)
     }
 
+    /// Why somebody who is registered here may not stay, as the directory has him now; `None`: he may. What depends on who
+    /// is up is left to the next REGISTER.
+    pub fn no_longer_serves(&self, user: Option<&User>) -> Option<Deregistration> {
+        match self.decide(user, true) {
+            Decision::Register { .. } => None,
+            Decision::Refuse(reply) => (reply.code != 504).then_some(Deregistration::Rejected),
+            Decision::Redirect(_) => {
+                let home = user.and_then(|user| user.home_pool.as_deref());
+                let stays = matches!(&self.role, Role::FrontEnd { pool } if Some(pool.as_str()) == home);
+                (!stays).then_some(Deregistration::Deactivated)
+            }
+        }
+    }
+
     fn place(&self, aor: &Aor, home: &Pool, backup: Option<&Pool>) -> Decision {
         if let Role::FrontEnd { pool } = &self.role {
             if *pool == home.fqdn {
@@ -125,7 +139,8 @@ impl Here {
             Some(backup) if up(backup) => Decision::Redirect(vec![at(backup)]),
             _ => {
                 let why = format!("Temporarily cannot route: pool {} does not answer", home.fqdn);
-                Decision::Refuse(Reply::new(504, "Server time-out").because(Diagnostics::internal(1007, why)))
+                let why = Diagnostics::internal(1007, why).outside("Temporarily cannot route");
+                Decision::Refuse(Reply::new(504, "Server time-out").because(why))
             }
         }
     }
@@ -276,6 +291,28 @@ mod tests {
             here("sip", Role::Edge).decide(Some(&User { remote_access: true, ..alice }), true),
             Decision::Register { primary: true }
         );
+    }
+
+    #[test]
+    fn who_is_signed_in_may_stay_until_he_is_barred_or_moved() {
+        let server = front_end("a", "p1");
+        let alice = user("alice", Some("p1"), Some("p2"));
+        assert_eq!(server.no_longer_serves(Some(&alice)), None);
+        for name in ["a", "b", "c"] {
+            server.liveness.set(name, false);
+            assert_eq!(server.no_longer_serves(Some(&alice)), None, "with {name} down");
+        }
+        let rejected = Some(Deregistration::Rejected);
+        assert_eq!(server.no_longer_serves(None), rejected);
+        assert_eq!(server.no_longer_serves(Some(&User { enabled: false, ..alice.clone() })), rejected);
+        assert_eq!(server.no_longer_serves(Some(&User { sip_enabled: false, ..alice.clone() })), rejected);
+        assert_eq!(server.no_longer_serves(Some(&user("alice", None, None))), rejected);
+        let moved = user("alice", Some("p2"), Some("p1"));
+        assert_eq!(server.no_longer_serves(Some(&moved)), Some(Deregistration::Deactivated));
+        let down = front_end("a", "p1");
+        down.liveness.set("d", false);
+        assert_eq!(down.no_longer_serves(Some(&user("alice", Some("p2"), None))), None, "there is nowhere to go to");
+        assert_eq!(here("sip", Role::Edge).no_longer_serves(Some(&alice)), rejected, "not from outside");
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl FrontEnd {
         let from = self.enabled_user(&sender.aor).await.map_err(refuse)?;
         let ends = matches!(request.method(), Some("ACK" | "BYE"));
         if !ends {
-            match self.provision.is_blocked(&aor, &sender.aor).await {
+            match self.answered_in_time(self.provision.is_blocked(&aor, &sender.aor)).await {
                 Ok(false) => {}
                 Ok(true) => return Err(refuse(unreachable_user())),
                 Err(error) => return Err(refuse(self.unanswered(&error))),
@@ -90,7 +90,7 @@ impl FrontEnd {
     }
 
     async fn enabled_user(&self, aor: &Aor) -> Result<Arc<User>, Reply> {
-        match self.foundations.directory.user(aor).await {
+        match self.answered_in_time(self.foundations.directory.user(aor)).await {
             Ok(Some(user)) if user.enabled && user.sip_enabled => Ok(user),
             Ok(_) => Err(unknown_user()),
             Err(error) => Err(self.unanswered(&error)),
@@ -98,8 +98,9 @@ impl FrontEnd {
     }
 
     fn unanswered(&self, error: &DirectoryError) -> Reply {
-        self.note(&ServerEvent::Unavailable { why: error.to_string() });
-        super::unavailable(error)
+        let reply = super::unavailable(error, true);
+        self.note_trouble(&reply);
+        reply
     }
 
     /// This server and the others, always in the same order.

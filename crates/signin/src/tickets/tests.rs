@@ -1,8 +1,9 @@
 //! The KDC as it should be, and down, slow or wrong: which ticket or which verdict, and after how long. Time is virtual.
 
-use super::{Kdc, Source, TicketFailure, Tickets};
+use super::{Cache, Kdc, Source, TicketFailure, Tickets};
 use crate::io::{
-    Bytes, ConnId, ConnectError, Connected, DnsAnswer, Io, Now, Operation, Outcome, Pending, Srv, StreamError, Target,
+    Bytes, ConnId, ConnectError, Connected, DnsAnswer, Io, Now, Operation, Outcome, Pending, SecContext,
+    SecContextError, Srv, StreamError, Target,
 };
 use crate::log_on::LogOn;
 use crate::name::AccountName;
@@ -11,13 +12,15 @@ use crate::secret::Password;
 use crate::testing::EPOCH;
 use crate::testing::realm::Realm;
 use futures_util::FutureExt;
+use mechanism::Side;
 use mechanism::kerberos::crypto::{EncryptionType, Key};
 use mechanism::kerberos::name::{NameType, Principal};
-use mechanism::kerberos::{ApOptions, AsExchange};
+use mechanism::kerberos::token::{Initial, TokenId, frame};
+use mechanism::kerberos::{ApOptions, ApRequest, AsExchange, PerMessageCalls};
 use std::collections::BTreeMap;
 use std::future::ready;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 const SIP: &str = "sip/fe01.contoso.test";
@@ -57,6 +60,8 @@ struct State {
     conns: BTreeMap<ConnId, (Place, Vec<u8>)>,
     opened: u64,
     told: Vec<String>,
+    /// What the system's library says.
+    system: Result<SecContext, SecContextError>,
 }
 
 impl Net {
@@ -71,6 +76,7 @@ impl Net {
             conns: BTreeMap::new(),
             opened: 0,
             told: Vec::new(),
+            system: Err(SecContextError::Absent),
         }))
     }
 
@@ -177,6 +183,10 @@ impl Io for Net {
             Operation::Close { conn } => {
                 state.conns.remove(&conn);
                 Outcome::Done
+            }
+            Operation::InitSecContext { service, .. } => {
+                assert_eq!(service, SIP);
+                Outcome::SecContext(state.system.clone())
             }
             other => panic!("nobody asks a KDC by {other:?}"),
         };
@@ -335,6 +345,78 @@ fn nobody_says_where_the_kdc_is() {
     }
     let (id, sentence, _) = Net::new(&[]).verdict(&["nowhere.test"]);
     assert!(id == "krb-kdc-unreachable" && sentence.contains("nowhere.test has no address here"), "{sentence}");
+}
+
+/// A ticket by the system's library that says this.
+fn by_the_system(says: Result<SecContext, SecContextError>, spnego: bool) -> Result<ApRequest, TicketFailure> {
+    let net = Net::new(&[]);
+    net.state().system = says;
+    let tickets = Tickets::new(Source { cache: Some(Cache::System), ..Source::default() });
+    assert!(tickets.has_some());
+    let log_on = LogOn { password: None, ..log_on("") };
+    let asked = tickets.request(&net, &log_on, "contoso.test", SIP, ApOptions { spnego }).now_or_never();
+    let outcome = asked.expect("it answers at once");
+    let told = net.state().told.join("\n");
+    assert_eq!(told.contains("a ticket of alice@CONTOSO.TEST for sip/fe01"), outcome.is_ok(), "{told}");
+    outcome
+}
+
+/// Says yes to everything.
+struct Agreeing;
+
+impl PerMessageCalls for Agreeing {
+    fn get_mic(&self, text: &[u8]) -> Option<Vec<u8>> {
+        Some(text.to_vec())
+    }
+
+    fn verify_mic(&self, _: &[u8], _: &[u8]) -> bool {
+        true
+    }
+}
+
+#[test]
+fn the_systems_library_gives_a_token_and_signs() {
+    let client = "alice@CONTOSO.TEST".to_owned();
+    let context = SecContext { client, token: frame(TokenId::ApReq, b"request"), calls: Some(Arc::new(Agreeing)) };
+    let (token, mut keys) = by_the_system(Ok(context.clone()), false).expect("a token").into_parts();
+    assert_eq!(token, context.token, "bare, for SIP");
+    assert_eq!(keys.sign(Side::Client, b"text"), b"text");
+    assert!(keys.verify(Side::Server, b"text", b"signature"));
+    let wrapped = by_the_system(Ok(context.clone()), true).expect("a token");
+    let Ok(Initial::Negotiate(offer)) = Initial::read(wrapped.token()) else { panic!("for HTTP, an offer") };
+    assert_eq!(offer.token, Some(&context.token[..]));
+
+    let written = serde_json::to_string(&Outcome::SecContext(Ok(context.clone()))).expect("it is data");
+    assert!(!written.contains("calls"), "{written}");
+    let Outcome::SecContext(Ok(read_back)) = serde_json::from_str(&written).expect("reads") else {
+        panic!("{written}")
+    };
+    assert_eq!(read_back, context);
+    assert!(read_back.calls.is_none());
+    let failure = by_the_system(Ok(read_back), false).expect_err("a record has no key");
+    assert!(failure.to_string().contains("its key is in no record"), "{failure}");
+}
+
+#[test]
+fn what_the_systems_library_lacks_has_the_verdict_of_the_tickets_read_here() {
+    let words = || "its words".to_owned();
+    let client = Some("alice@OTHER.TEST".to_owned());
+    let refused = |code| SecContextError::Refused { client: client.clone(), code, words: words() };
+    for (error, id, said) in [
+        (SecContextError::NoTicket(words()), "krb-no-tgt", "its words"),
+        (SecContextError::Unreachable(words()), "krb-kdc-unreachable", "CONTOSO.TEST answers: its words"),
+        (SecContextError::Timeout, "krb-kdc-unreachable", "nothing after 15 s"),
+        (refused(7), "krb-no-spn", "the KDC of OTHER.TEST: it does not know the service sip/fe01.contoso.test"),
+        (refused(18), "krb-account-state", "alice@OTHER.TEST"),
+        (refused(37), "auth-clock-skew", "differ by too much"),
+        (refused(60), "krb-kdc-refused", "error 60: its words"),
+        (SecContextError::Failed(words()), "krb-no-tgt", "its words"),
+        (SecContextError::Absent, "krb-no-tgt", "built without it"),
+    ] {
+        let verdict = by_the_system(Err(error), false).expect_err("no ticket").verdict();
+        assert_eq!(verdict.id, id);
+        assert!(verdict.sentence.contains(said) && !verdict.fix.is_empty(), "{verdict:?}");
+    }
 }
 
 #[test]

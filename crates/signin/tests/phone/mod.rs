@@ -215,6 +215,17 @@ impl Phone {
         self.world.send(self.conn, &draft.finish()).expect("open");
     }
 
+    /// A signed request of that method, from this endpoint to itself, that is not sent.
+    pub(crate) fn signed_text(&mut self, method: &str) -> String {
+        let mut draft = match method {
+            "REGISTER" => self.register_draft(None),
+            _ => self.outside_draft(method),
+        };
+        let association = self.association.as_mut().expect("authenticated");
+        association.sign_as_client(&mut draft, 0x0102_0304, None).expect("signable");
+        String::from_utf8(draft.finish()).expect("text")
+    }
+
     /// Sends a message as it is.
     pub(crate) fn send_unsigned(&self, draft: Draft) {
         self.world.send(self.conn, &draft.finish()).expect("open");
@@ -243,6 +254,31 @@ impl Phone {
     pub(crate) fn answer(&mut self, challenge: &Challenge, version: Version) -> u16 {
         let last = self.register_draft(None);
         self.answer_with(challenge, version, last)
+    }
+
+    /// Answers a CHALLENGE without waiting for what comes of it: [`Phone::late_answer`] tells.
+    pub(crate) fn begin_answer(&mut self, challenge: &Challenge) {
+        let entropy = Entropy { client_challenge: [1; 8], session_key: [2; 16] };
+        let unix_seconds = Io::now(&self.world).unix_seconds;
+        let password = self.log_on.password.as_ref().expect("phones have passwords");
+        let (mut association, answer) =
+            last_leg(&self.host, challenge, &self.log_on, password, &entropy, unix_seconds).expect("can be answered");
+        let mut last = self.register_draft(None);
+        association.sign_as_client(&mut last, 0x0a0b_0c0d, Some(answer)).expect("signable");
+        self.world.send(self.conn, &last.finish()).expect("open");
+        self.association = Some(association);
+    }
+
+    /// Sends a signed REGISTER and does not wait either.
+    pub(crate) fn begin_refresh(&mut self) {
+        let text = self.signed_text("REGISTER");
+        self.world.send(self.conn, text.as_bytes()).expect("open");
+    }
+
+    /// Status of the response that has come meanwhile; it need not be signed.
+    pub(crate) fn late_answer(&mut self) -> Option<u16> {
+        let text = self.read()?;
+        Message::parse(text.as_bytes()).expect("a message").status()
     }
 
     fn authenticate(&mut self, draft: impl Fn(&mut Phone) -> Draft) -> u16 {
@@ -321,20 +357,24 @@ impl Phone {
     }
 
     fn subscribe_draft(&mut self, event: &str) -> Draft {
+        let mut draft = self.outside_draft("SUBSCRIBE");
+        draft.header("Event", event).header("Supported", "ms-piggyback-first-notify");
+        draft
+    }
+
+    fn outside_draft(&mut self, method: &str) -> Draft {
         self.cseq += 1;
         let Registration { aor, epid, call_id, from_tag, instance, .. } = &self.registration;
         let uri = aor.to_uri();
-        let mut draft = Draft::request("SUBSCRIBE", &uri);
+        let mut draft = Draft::request(method, &uri);
         draft
             .header("Via", format_args!("SIP/2.0/TLS {}", local()))
             .header("Max-Forwards", 70)
             .header("From", format_args!("<{uri}>;tag={from_tag};epid={}", epid.as_str()))
             .header("To", format_args!("<{uri}>"))
-            .header("Call-ID", format_args!("{call_id}-{event}"))
-            .header("CSeq", format_args!("{} SUBSCRIBE", self.cseq))
-            .header("Contact", format_args!("<sip:{}>;+sip.instance={}", local(), instance.to_parameter()))
-            .header("Event", event)
-            .header("Supported", "ms-piggyback-first-notify");
+            .header("Call-ID", format_args!("{call_id}-{}", self.cseq))
+            .header("CSeq", format_args!("{} {method}", self.cseq))
+            .header("Contact", format_args!("<sip:{}>;+sip.instance={}", local(), instance.to_parameter()));
         draft
     }
 }

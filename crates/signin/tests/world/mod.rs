@@ -5,16 +5,17 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
-use futures_util::FutureExt;
+pub(crate) mod trouble;
+
 use mechanism::ntlm::NtHash;
 use mechanism::user_certificate::new_key;
-use signin::authenticate::offer::Offer;
+use signin::authenticate::offer::{Offer, Offers};
 use signin::authenticate::server::Settings as AuthSettings;
 use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
 use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
 use signin::io::{
     Bytes, ConnId, ConnectError, Connected, DnsAnswer, HttpError, HttpRequest, HttpResponse, Io, Now, Operation,
-    Outcome, Pending, PrivateKey, StreamError, Target, TlsError, TlsSession,
+    Outcome, Pending, PrivateKey, SecContextError, StreamError, Target, TlsError, TlsSession,
 };
 use signin::journal::{Journal, ServerEvent};
 use signin::name::{AccountName, Aor};
@@ -73,6 +74,8 @@ struct State {
     servers: BTreeMap<IpAddr, Arc<FrontEnd>>,
     conns: BTreeMap<ConnId, Conn>,
     users: BTreeMap<Aor, Arc<User>>,
+    /// How often somebody was changed.
+    changes: u64,
     lists: BTreeMap<Aor, ContactList>,
     /// Passwords that are not made of the name any more.
     passwords: BTreeMap<String, String>,
@@ -89,6 +92,8 @@ struct State {
     web: BTreeMap<IpAddr, Arc<dyn HttpService>>,
     /// Their connections.
     browsing: BTreeMap<ConnId, Option<Box<dyn HttpConversation>>>,
+    /// What servers have begun and not ended.
+    unfinished: Vec<Pending<'static, ()>>,
 }
 
 struct Conn {
@@ -109,6 +114,10 @@ pub(crate) struct Plan {
     pub(crate) change: fn(&mut AuthSettings),
     /// What it offers before NTLM.
     pub(crate) offers: Vec<Offer>,
+    /// Its clients come from outside.
+    pub(crate) outside: bool,
+    /// Who checks NTLM answers, when it is not the world.
+    pub(crate) ntlm: Option<Arc<dyn NtlmVerifier>>,
 }
 
 impl Plan {
@@ -119,7 +128,8 @@ impl Plan {
 
     pub(crate) fn director(host: &'static str) -> Plan {
         let topology = topology(&[("pool1", &["fe01"]), ("pool2", &["fe03"])]);
-        Plan { host, role: Role::Director, topology, settings: Settings::default(), change: |_| {}, offers: Vec::new() }
+        let (settings, offers) = (Settings::default(), Vec::new());
+        Plan { host, role: Role::Director, topology, settings, change: |_| {}, offers, outside: false, ntlm: None }
     }
 }
 
@@ -181,7 +191,16 @@ impl World {
             remote_access: true,
             dial_plan: None,
         };
-        self.state().users.insert(user.aor.clone(), Arc::new(user));
+        let mut state = self.state();
+        state.users.insert(user.aor.clone(), Arc::new(user));
+        state.changes += 1;
+    }
+
+    /// Administration changes somebody.
+    pub(crate) fn administer(&self, name: &str, change: impl FnOnce(&mut User)) {
+        let mut state = self.state();
+        change(Arc::make_mut(state.users.get_mut(&aor(name)).expect("there is such a user")));
+        state.changes += 1;
     }
 
     /// A server under its host name in contoso.test.
@@ -207,7 +226,12 @@ impl World {
             neighbours: neighbours.clone(),
             journal: Arc::new(Book(Arc::downgrade(&self.0))),
         };
-        let offers = plan.offers.into_iter().chain([Offer::Ntlm(Arc::new(People(self.clone())))]).collect();
+        let ntlm = plan.ntlm.unwrap_or_else(|| Arc::new(People(self.clone())));
+        let offers = plan.offers.into_iter().chain([Offer::Ntlm(ntlm)]).collect();
+        let offers = match plan.outside {
+            true => Offers::outside(offers).expect("nothing that is for inside"),
+            false => Offers::inside(offers),
+        };
         let mut authentication = AuthSettings::new(&fqdn, "contoso.test", offers);
         (plan.change)(&mut authentication);
         let server = Arc::new(FrontEnd::new(here, plan.settings, authentication, Arc::new(provision), foundations));
@@ -298,8 +322,9 @@ impl World {
                 state.servers.values().cloned().collect()
             };
             for server in servers {
-                finish(server.tick());
+                self.finish(server.tick());
             }
+            self.go_on();
         }
     }
 
@@ -324,6 +349,7 @@ impl World {
             let timers = std::mem::take(&mut state.timers);
             drop(state);
             timers.into_iter().for_each(|(_, waker)| waker.wake());
+            self.go_on();
         }
     }
 
@@ -405,7 +431,7 @@ impl World {
             match message {
                 Some(message) => {
                     self.note(conn, server.fqdn(), &message, true);
-                    finish(server.received(conn, &message));
+                    self.finish(server.received(conn, &message));
                 }
                 None => server.kept_alive(conn),
             }
@@ -432,8 +458,21 @@ impl World {
             std::mem::take(&mut conn.open).then(|| conn.server.clone())
         };
         if let Some(server) = server {
-            finish(server.closed(conn));
+            self.finish(server.closed(conn));
         }
+    }
+
+    /// Lets servers do what they have to do; what takes longer goes on when time has passed.
+    fn finish(&self, work: Option<Pending<'static, ()>>) {
+        self.state().unfinished.extend(work);
+        self.go_on();
+    }
+
+    fn go_on(&self) {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut work = std::mem::take(&mut self.state().unfinished);
+        work.retain_mut(|work| work.as_mut().poll(&mut context).is_pending());
+        self.state().unfinished.append(&mut work);
     }
 
     fn note(&self, conn: ConnId, fqdn: &str, bytes: &[u8], to_server: bool) {
@@ -500,6 +539,7 @@ impl World {
             Operation::NewKey { bits } => {
                 Outcome::NewKey(new_key(bits).map(|pkcs8| PrivateKey { pkcs8 }).map_err(|error| error.to_string()))
             }
+            Operation::InitSecContext { .. } => Outcome::SecContext(Err(SecContextError::Absent)),
             Operation::Close { conn } if conn.0 >= WEB => {
                 self.state().browsing.remove(&conn);
                 Outcome::Done
@@ -524,12 +564,6 @@ impl World {
             chain_errors: Vec::new(),
             resumed: false,
         })
-    }
-}
-
-fn finish(work: Option<Pending<'static, ()>>) {
-    if let Some(work) = work {
-        work.now_or_never().expect("memory answers at once");
     }
 }
 
@@ -628,6 +662,10 @@ impl Directory for People {
             }
         };
         Box::pin(ready(changed))
+    }
+
+    fn changes_elsewhere(&self) -> u64 {
+        self.0.state().changes
     }
 
     fn presence(&self, _: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {

@@ -144,3 +144,14 @@ fn a_header_below_more_headers_than_places_is_still_found() {
     let text = request(&format!("{}Via: a\r\n", "x:\r\n".repeat(70_000)));
     assert_eq!(parsed(&text).header(Name::Via), Some("a"));
 }
+
+#[test]
+fn a_body_may_begin_with_a_blank() {
+    for body in [" x", "\tx\r\n", " \r\n\r\n"] {
+        for end in ["\n", "\r\n"] {
+            let text = format!("OPTIONS sip:a SIP/2.0{end}To: a{end}{end}{body}");
+            let message = Message::parse(text.as_bytes()).expect("a message");
+            assert_eq!((message.headers().len(), message.body()), (1, body.as_bytes()), "{text:?}");
+        }
+    }
+}

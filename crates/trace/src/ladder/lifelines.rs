@@ -119,6 +119,7 @@ fn survey(record: &Record) -> (Vec<Hop>, HashMap<u64, ConnId>, bool) {
                     Operation::Receive { .. }
                     | Operation::Close { .. }
                     | Operation::NewKey { .. }
+                    | Operation::InitSecContext { .. }
                     | Operation::Wait { .. } => {}
                 }
                 questions.extend(conn_of(operation).map(|conn| (*id, conn)));
@@ -158,8 +159,10 @@ fn conn_of(operation: &Operation) -> Option<ConnId> {
         | Operation::Receive { conn, .. }
         | Operation::Exchange { conn, .. }
         | Operation::Close { conn } => Some(*conn),
-        Operation::Resolve { .. } | Operation::Connect { .. } | Operation::NewKey { .. } | Operation::Wait { .. } => {
-            None
-        }
+        Operation::Resolve { .. }
+        | Operation::Connect { .. }
+        | Operation::NewKey { .. }
+        | Operation::InitSecContext { .. }
+        | Operation::Wait { .. } => None,
     }
 }

@@ -191,7 +191,11 @@ impl Walk<'_> {
             }
             Operation::Send { conn, bytes } => return self.carried(at, *conn, Way::Out, bytes),
             Operation::Close { conn } => return self.closed(at, *conn),
-            Operation::Receive { .. } | Operation::NewKey { .. } | Operation::Wait { .. } => return,
+            // What the system's Kerberos library says to KDCs does not pass here.
+            Operation::Receive { .. }
+            | Operation::NewKey { .. }
+            | Operation::InitSecContext { .. }
+            | Operation::Wait { .. } => return,
         };
         let Some(with) = with else { return };
         let mut text = caption.text;

@@ -5,10 +5,11 @@ use super::error::KerberosError;
 use crate::kerberos::Now;
 use crate::kerberos::crypto::{Key, usage};
 use crate::kerberos::message::{ApRep, ApRepPart, ApReq, Authenticator, Encrypted, KrbError, flags};
-use crate::kerberos::mic::MessageKeys;
+use crate::kerberos::mic::{MessageKeys, PerMessageCalls};
 use crate::kerberos::name::Principal;
 use crate::kerberos::token::{self, NegotiateInit, NegotiateResponse, NegotiationState, TokenId};
 use std::fmt;
+use std::sync::Arc;
 
 /// Seconds a ticket must still be good to be used.
 const MARGIN: i64 = 60;
@@ -121,8 +122,7 @@ impl Credential {
         };
         let required = if mutual == 0 { 0 } else { MUTUAL_REQUIRED };
         let message = self.request(&authenticator, usage::AP_REQ_AUTHENTICATOR, required, random);
-        let token = token::frame(TokenId::ApReq, &message);
-        let token = if options.spnego { NegotiateInit::of_kerberos(&token) } else { token };
+        let token = options.dress(token::frame(TokenId::ApReq, &message));
         Ok((token, Sent { subkey, sequence, now }))
     }
 
@@ -146,6 +146,12 @@ pub struct ApOptions {
     pub spnego: bool,
 }
 
+impl ApOptions {
+    fn dress(self, bare: Vec<u8>) -> Vec<u8> {
+        if self.spnego { NegotiateInit::of_kerberos(&bare) } else { bare }
+    }
+}
+
 /// A token, and the keys it sets.
 #[derive(Debug)]
 pub struct ApRequest {
@@ -154,6 +160,11 @@ pub struct ApRequest {
 }
 
 impl ApRequest {
+    /// Of a context that is kept elsewhere, and its bare token.
+    pub fn of_context(bare: Vec<u8>, options: ApOptions, context: Arc<dyn PerMessageCalls>) -> ApRequest {
+        ApRequest { token: options.dress(bare), keys: MessageKeys::of_context(context) }
+    }
+
     /// The token.
     pub fn token(&self) -> &[u8] {
         &self.token

@@ -31,10 +31,10 @@ pub enum KerberosError {
     #[error("it takes no password from {0}, but a certificate or a second factor")]
     OtherProof(String),
     /// 37.
-    #[error("its clock and ours differ by {} s", .seconds.abs())]
+    #[error("its clock and ours differ by {}", .seconds.map_or("too much".to_owned(), |seconds| format!("{} s", seconds.abs())))]
     ClockSkew {
-        /// Its time less ours.
-        seconds: i64,
+        /// Its time less ours, if it says so.
+        seconds: Option<i64>,
     },
     /// 14, or an answer under a type that was not asked for.
     #[error("it has no encryption type in common with this client")]
@@ -171,22 +171,36 @@ impl KerberosError {
 
     /// What an error says to someone who asked for `service` in the name of `client` at `now`.
     pub(super) fn of(error: &KrbError, client: &Principal, service: &Principal, now: Now) -> KerberosError {
-        let words = || error.words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
         match error.code {
-            6 => KerberosError::UnknownClient(client.to_string()),
-            7 => KerberosError::UnknownService(service.to_string()),
             8 => KerberosError::NotUnique(error.service.to_string()),
+            37 => KerberosError::ClockSkew { seconds: Some(error.time.saturating_sub(now.unix_seconds)) },
+            68 => KerberosError::WrongRealm(error.client_realm.clone()),
+            code => {
+                let words = error.words.as_deref().unwrap_or_default();
+                KerberosError::of_code(code, &client.to_string(), &service.to_string(), words)
+            }
+        }
+    }
+
+    /// The same where somebody else read the error and handed on no more than its code (RFC 4120 §7.5.9) and words,
+    /// possibly none.
+    pub fn of_code(code: i32, client: &str, service: &str, words: &str) -> KerberosError {
+        match code {
+            6 => KerberosError::UnknownClient(client.to_owned()),
+            7 => KerberosError::UnknownService(service.to_owned()),
+            8 => KerberosError::NotUnique(service.to_owned()),
             12 => KerberosError::Policy,
             14 => KerberosError::NoCommonEtype,
-            1 | 18 => KerberosError::AccountState(client.to_string()),
-            23 => KerberosError::PasswordExpired(client.to_string()),
-            24 => KerberosError::WrongPassword(client.to_string()),
+            1 | 18 => KerberosError::AccountState(client.to_owned()),
+            23 => KerberosError::PasswordExpired(client.to_owned()),
+            24 => KerberosError::WrongPassword(client.to_owned()),
             31 | 41 => KerberosError::Modified,
             32 | 33 => KerberosError::TicketExpired,
-            37 => KerberosError::ClockSkew { seconds: error.time.saturating_sub(now.unix_seconds) },
+            37 => KerberosError::ClockSkew { seconds: None },
             52 => KerberosError::AnswerTooLong,
-            68 => KerberosError::WrongRealm(error.client_realm.clone()),
-            code => KerberosError::Other { code, words: words() },
+            68 => KerberosError::WrongRealm(None),
+            code if words.is_empty() => KerberosError::Other { code, words: String::new() },
+            code => KerberosError::Other { code, words: format!(": {words}") },
         }
     }
 }

@@ -167,7 +167,7 @@ impl LdapDirectory {
         let mut matches = entries.into_iter().filter(is_it);
         let Some(entry) = matches.next() else { return Ok(None) };
         if let Some(other) = matches.next() {
-            return Err(DirectoryError(format!(
+            return Err(DirectoryError::ambiguous(format!(
                 "user-duplicate-sip: {filter} matches both {:?} and {:?}; remove one of them",
                 entry.dn, other.dn
             )));
@@ -215,9 +215,9 @@ impl LdapDirectory {
         };
         let complaints: Vec<String> = self.settings.controllers.iter().enumerate().filter_map(tell).collect();
         if complaints.is_empty() {
-            return DirectoryError("no domain controller was asked: no time was left".to_owned());
+            return DirectoryError::unreachable("no domain controller was asked: no time was left");
         }
-        DirectoryError(format!("no domain controller answers: {}", complaints.join("; ")))
+        DirectoryError::unreachable(format!("no domain controller answers: {}", complaints.join("; ")))
     }
 }
 
@@ -251,7 +251,7 @@ impl Question<'_> {
         let seconds = u16::try_from(limits.search.as_secs()).unwrap_or(u16::MAX).max(1);
         let search = Search { base, scope, filter: filter.clone(), attributes, size_limit: MATCHES, seconds };
         let place = directory.places.take(self.at_most(limits.search)).await;
-        let _place = place.map_err(|full| DirectoryError(format!("no search could begin: {full}")))?;
+        let _place = place.map_err(|full| full.of_directory(format!("no search could begin: {full}")))?;
 
         while let Some((controller, connection)) = directory.idle_connection() {
             match self.search_over(controller, connection, &search).await {
@@ -290,7 +290,7 @@ impl Question<'_> {
         let answer = match connection.search(search, self.at_most(directory.settings.limits.search)).await {
             Ok(entries) => Ok(entries),
             // The question was not to the server's liking; that is no reason to leave the server alone.
-            Err(error) if error.is_answer() => Err(DirectoryError(format!("{error}, for {}", search.filter))),
+            Err(error) if error.is_answer() => Err(DirectoryError::failed(format!("{error}, for {}", search.filter))),
             Err(error) => return Err(error),
         };
         directory.keep(controller, connection);
@@ -320,7 +320,7 @@ impl Question<'_> {
         let schema = &directory.settings.schema;
         let now = directory.surroundings.now().unix_seconds;
         let described =
-            schema.describe(entry, now).map_err(|error| DirectoryError(format!("{error} ({:?})", entry.dn)))?;
+            schema.describe(entry, now).map_err(|error| DirectoryError::failed(format!("{error} ({:?})", entry.dn)))?;
         let Some(described) = described else { return Ok(None) };
         let mut user = described.user;
         if let Some(dn) = described.home_server {

@@ -229,7 +229,7 @@ async fn what_a_user_types_stays_a_value() {
 async fn two_with_one_address_are_an_error_that_names_both() {
     let server = Server::with(&[ALICE, ALICE]).await;
     let error = directory(vec![server.controller()]).user(&alice()).await.expect_err("which one is it?");
-    assert!(error.0.contains("user-duplicate-sip") && error.0.contains("CN=Somebody"), "{error}");
+    assert!(error.why.contains("user-duplicate-sip") && error.why.contains("CN=Somebody"), "{error}");
 }
 
 #[tokio::test]
@@ -245,7 +245,7 @@ async fn silence_is_an_error_in_time_and_the_next_controller_is_asked() {
     let server = Server::with(&[ALICE]).await;
     let begun = Instant::now();
     let error = directory(vec![silent.controller()]).user(&alice()).await.expect_err("nobody answers");
-    assert!(error.0.contains("no answer to the bind within 300ms"), "{error}");
+    assert!(error.why.contains("no answer to the bind within 300ms"), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     let both = directory(vec![silent.controller(), server.controller()]);
     assert!(both.user(&alice()).await.expect("the second answers").is_some());
@@ -267,7 +267,7 @@ async fn an_address_from_which_nothing_comes_costs_its_limit_once() {
     let (nowhere, _listener, _filling) = unanswered().await;
     let begun = Instant::now();
     let error = directory(vec![nowhere.clone()]).user(&alice()).await.expect_err("nobody is there");
-    assert!(error.0.contains("no answer to the attempt to connect within 300ms"), "{error}");
+    assert!(error.why.contains("no answer to the attempt to connect within 300ms"), "{error}");
     assert!(begun.elapsed() < Duration::from_millis(800), "{:?}", begun.elapsed());
 
     let server = Server::with(&[ALICE]).await;
@@ -307,7 +307,7 @@ async fn while_a_controller_is_left_alone_the_error_comes_at_once() {
     directory.user(&alice()).await.expect_err("nobody answers");
     let begun = Instant::now();
     let error = directory.user(&alice()).await.expect_err("nobody is asked");
-    assert!(error.0.contains("dc1.contoso.test: no answer to the bind"), "{error}");
+    assert!(error.why.contains("dc1.contoso.test: no answer to the bind"), "{error}");
     assert!(begun.elapsed() < Duration::from_millis(50), "{:?}", begun.elapsed());
     assert_eq!(silent.connections(), 1);
 }
@@ -355,8 +355,8 @@ async fn a_wrong_service_password_is_not_tried_again_soon() {
     let directory = directory(vec![server.controller()]);
     for _ in 0..3 {
         let error = directory.user(&alice()).await.expect_err("nobody is logged on");
-        assert!(error.0.contains("the password of the service account is wrong"), "{error}");
-        assert!(error.0.contains("LDAP result 49: words"), "{error}");
+        assert!(error.why.contains("the password of the service account is wrong"), "{error}");
+        assert!(error.why.contains("LDAP result 49: words"), "{error}");
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
     assert_eq!(server.connections(), 1);
@@ -370,7 +370,7 @@ async fn a_search_the_server_dislikes_does_not_put_it_away() {
     let directory = directory(vec![server.controller()]);
     for _ in 0..3 {
         let error = directory.user(&alice()).await.expect_err("it is refused");
-        assert!(error.0.contains("LDAP result 18"), "{error}");
+        assert!(error.why.contains("LDAP result 18"), "{error}");
     }
     assert_eq!(server.connections(), 1);
 }
@@ -386,7 +386,7 @@ async fn what_is_sent_after_start_tls_in_the_clear_is_not_believed() {
     std::fs::write(&ca_file, authority.pem()).expect("it can be written");
     let directory = directory_with(vec![controller], |settings| settings.ca_file = Some(ca_file));
     let error = directory.user(&alice()).await.expect_err("somebody is in between");
-    assert!(error.0.contains("an answer to another question"), "{error}");
+    assert!(error.why.contains("an answer to another question"), "{error}");
 }
 
 #[tokio::test]

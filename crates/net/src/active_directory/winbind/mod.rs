@@ -100,7 +100,8 @@ impl WinbindVerifier {
     /// not pass before the first is known to be wrong.
     async fn pass_on_slowly(&self, question: &NtlmQuestion) -> Result<Zeroizing<[u8; 16]>, Refusal> {
         let place = self.places.take(self.settings.limit).await;
-        let _place = place.map_err(|full| unavailable(&format!("winbind is not asked: {full}")))?;
+        let _place =
+            place.map_err(|full| Refusal::Unavailable(full.of_directory(format!("winbind is not asked: {full}"))))?;
         let account = bare_name(&question.account);
         if let Some(rest) = self.failures(|failures| failures.paused(&account, self.start.elapsed())) {
             let (who, seconds) = (&question.account, rest.as_secs() + 1);
@@ -118,13 +119,15 @@ impl WinbindVerifier {
     }
 
     async fn pass_on(&self, question: &NtlmQuestion) -> Result<Zeroizing<[u8; 16]>, Refusal> {
-        match self.ask(question).await.map_err(|error| unavailable(&error.to_string()))? {
+        match self.ask(question).await.map_err(|error| unasked(&error))? {
             Verdict::Right(key) => Ok(key),
             Verdict::RightWithoutKey => {
-                Err(unavailable("winbind gives no session key, without which nothing is signed"))
+                let why = "winbind gives no session key, without which nothing is signed";
+                Err(Refusal::Unavailable(DirectoryError::failed(why)))
             }
             Verdict::Wrong(words) if could_not_tell(&words) => {
-                Err(unavailable(&format!("winbind could not ask a domain controller: {words}")))
+                let why = format!("winbind could not ask a domain controller: {words}");
+                Err(Refusal::Unavailable(DirectoryError::unreachable(why)))
             }
             Verdict::Wrong(words) => Err(refused(format!("{} is refused by its domain: {words}", question.account))),
         }
@@ -186,8 +189,14 @@ fn refused(why: String) -> Refusal {
     Refusal::Credentials { why }
 }
 
-fn unavailable(why: &str) -> Refusal {
-    Refusal::Unavailable(DirectoryError(why.to_owned()))
+/// A program that is late waits for a domain controller; anything else is the matter of this machine.
+fn unasked(error: &HelperError) -> Refusal {
+    Refusal::Unavailable(match error {
+        HelperError::Late(_) => DirectoryError::unreachable(error.to_string()),
+        HelperError::NotStarted { .. } | HelperError::Ended(_) | HelperError::Unintelligible(_) => {
+            DirectoryError::failed(error.to_string())
+        }
+    })
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ fn known(publication: &Publication) -> Published {
 impl PublishedCertificates for Register {
     fn publish(&self, publication: Publication) -> Pending<'_, Result<(), DirectoryError>> {
         if self.down.load(Ordering::SeqCst) {
-            return Box::pin(ready(Err(DirectoryError("out of order".to_owned()))));
+            return Box::pin(ready(Err(DirectoryError::failed("out of order".to_owned()))));
         }
         self.published.lock().expect("no panic").push(publication);
         Box::pin(ready(Ok(())))
@@ -83,7 +83,7 @@ impl PublishedCertificates for Register {
     }
 
     fn revoke(&self, _: &Aor, _: Option<Uuid>, _: i64) -> Pending<'_, Result<usize, DirectoryError>> {
-        Box::pin(ready(Err(DirectoryError("nobody revokes here".to_owned()))))
+        Box::pin(ready(Err(DirectoryError::failed("nobody revokes here".to_owned()))))
     }
 }
 

@@ -148,7 +148,7 @@ pub(crate) fn site(location: AccessLocation, secure: bool, web: &str) -> Site {
         "fabrikam.test".parse().expect("a domain"),
         "https://web.fabrikam.test/Autodiscover/AutodiscoverService.svc/root".to_owned(),
     )]);
-    Site { location, secure, web: web.to_owned(), fqdn: web.to_owned(), elsewhere }
+    Site { location, secure, web: web.to_owned(), fqdn: web.to_owned(), channel: None, elsewhere }
 }
 
 /// Web services of both pools inside (10.0.0.1, 10.0.0.2), of the deployment outside (192.0.2.1); no names yet.

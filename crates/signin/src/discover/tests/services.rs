@@ -20,7 +20,7 @@ fn conversation(location: AccessLocation, secure: bool, web: &str) -> (World, Bo
     (world, conversation)
 }
 
-fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> HttpRequest {
+pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> HttpRequest {
     HttpRequest {
         method: method.to_owned(),
         host: "lyncdiscoverinternal.contoso.test".to_owned(),
@@ -131,7 +131,7 @@ fn routes_methods_and_strangers() {
 }
 
 /// One POST of a RequestSecurityToken, logged on with NTLM on the connection as real clients do.
-fn log_on_and_post(
+pub(super) fn log_on_and_post(
     world: &World,
     conversation: &mut dyn HttpConversation,
     user: &str,
@@ -163,7 +163,7 @@ fn log_on_and_post(
 }
 
 /// As an open client writes it: declaration and line end, prefixes, blanks between elements.
-fn open_clients_request(address: &str, service: &str) -> String {
+pub(super) fn open_clients_request(address: &str, service: &str) -> String {
     format!(
         "<?xml version=\"1.0\"?>\r\n<soap:Envelope xmlns:soap=\"http://schemas.xmlsoap.org/soap/envelope/\" \
          xmlns:auth=\"http://schemas.xmlsoap.org/ws/2006/12/authorization\" \

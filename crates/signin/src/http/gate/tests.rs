@@ -8,8 +8,10 @@ use crate::testing::realm::{Realm, sealed_part};
 use crate::testing::{EPOCH, World};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mechanism::channel_bindings::ChannelBindings;
 use mechanism::kerberos::ReplayCache;
-use mechanism::ntlm::{self, Entropy, Mode, NtHash, TargetNames};
+use mechanism::ntlm::{self, Entropy, Mode, NtHash, Purpose, TargetNames};
+use mechanism::user_certificate::{UserCertificateAuthority, new_key};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,7 +39,8 @@ impl Site {
             dns_computer: WEB.to_owned(),
         };
         let kerberos = Some(Arc::new(verifier));
-        let accepts = Accepts { ntlm: Some(Arc::new(People)), kerberos, hosts: vec![WEB.to_owned()], names };
+        let accepts =
+            Accepts { ntlm: Some(Arc::new(People)), kerberos, hosts: vec![WEB.to_owned()], names, channel: None };
         Site { world, realm, accepts }
     }
 
@@ -179,6 +182,59 @@ fn of_passwords_no_cause_is_told() {
         let refused = log_on(user, password);
         assert!(matches!(refused, Admission::Refused { cause: None, last: false, .. }), "{refused:?}");
     }
+}
+
+#[test]
+fn an_answer_made_for_another_server_or_connection_is_refused() {
+    let (certificate, other) = (certificate(1), certificate(2));
+    let channel = ChannelBindings::of_certificate(&certificate);
+    let behind_tls = |channel| {
+        let mut site = Site::new();
+        site.accepts.channel = channel;
+        site
+    };
+    let log_on = |site: &Site, purpose: Option<&Purpose>| {
+        let mut gate = site.gate();
+        let first = ntlm::negotiate();
+        let asked = site.admit(&mut gate, &format!("NTLM {}", STANDARD.encode(&first)));
+        let Admission::Challenge(challenges) = asked else { panic!("{asked:?}") };
+        let challenge = STANDARD.decode(challenges[0].strip_prefix("NTLM ").expect("of NTLM")).expect("base64");
+        let credentials = ntlm::Credentials {
+            user: "alice".to_owned(),
+            domain: "CONTOSO".to_owned(),
+            workstation: String::new(),
+            nt_hash: NtHash::of_password(PASSWORD),
+        };
+        let (entropy, mode) = (Entropy { client_challenge: [1; 8], session_key: [2; 16] }, Mode::Connection);
+        let answer = ntlm::answer_for(purpose, mode, Some(&first), &challenge, &credentials, &entropy, 0);
+        match site.admit(&mut gate, &format!("NTLM {}", STANDARD.encode(answer.expect("an answer").message))) {
+            Admission::Granted { .. } => Ok(()),
+            Admission::Refused { why, cause: None, last: false } => Err(why),
+            other => panic!("{other:?}"),
+        }
+    };
+    let for_it = |target_name: &str, channel| Purpose { target_name: target_name.to_owned(), channel };
+    let elsewhere = ChannelBindings::of_certificate(&other);
+    let ours = behind_tls(channel);
+    assert_eq!(log_on(&ours, None), Ok(()), "pidgin-sipe and curl say nothing");
+    for good in ["HTTP/pool1.contoso.test", "http/POOL1.contoso.test", "HTTP/pool1.contoso.test:443"] {
+        for channel in [channel, None] {
+            assert_eq!(log_on(&ours, Some(&for_it(good, channel))), Ok(()), "{good}");
+        }
+    }
+    let connection = "the answer was made for another TLS connection".to_owned();
+    assert_eq!(log_on(&ours, Some(&for_it("HTTP/pool1.contoso.test", elsewhere))), Err(connection));
+    for name in ["HTTP/files.contoso.test", "cifs/pool1.contoso.test", "pool1.contoso.test"] {
+        let why = format!("the answer was made for another service: {name}");
+        assert_eq!(log_on(&ours, Some(&for_it(name, channel))), Err(why));
+    }
+    let proxied = behind_tls(None);
+    assert_eq!(log_on(&proxied, Some(&for_it("HTTP/pool1.contoso.test", elsewhere))), Ok(()), "TLS ends before it");
+}
+
+fn certificate(serial: u8) -> Vec<u8> {
+    let key = new_key(1024).expect("a key");
+    UserCertificateAuthority::certify(&key, [serial; 16], 0, Duration::from_secs(60)).expect("DER")
 }
 
 #[test]

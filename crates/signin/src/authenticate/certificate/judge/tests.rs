@@ -31,7 +31,7 @@ impl PublishedCertificates for Shelf {
         Box::pin(ready(match self {
             Shelf::Holding(published) => Ok(Some(published.clone()).filter(|held| held.fingerprint == *fingerprint)),
             Shelf::Empty => Ok(None),
-            Shelf::OutOfOrder => Err(DirectoryError("out of order".to_owned())),
+            Shelf::OutOfOrder => Err(DirectoryError::failed("out of order".to_owned())),
         }))
     }
 
