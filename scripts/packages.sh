@@ -16,7 +16,7 @@ bench=(kamailio kamailio-presence-modules kamailio-tls-modules)
 declare -A brings=(
   [gcc]=command:cc [pkg-config]=command:pkg-config [libssl-dev]=pkg-config:openssl
   [pidgin-sipe]=file:purple-2/libsipe.so [libpurple-dev]=pkg-config:purple [libglib2.0-dev]=pkg-config:glib-2.0
-  [libxml2-dev]=pkg-config:libxml-2.0 [gss-ntlmssp]=file:gssntlmssp.so [libkrb5-dev]=pkg-config:krb5-gssapi
+  [libxml2-dev]=pkg-config:libxml-2.0 [gss-ntlmssp]=file:gssntlmssp.so [libkrb5-dev]=pkg-config:krb5-gssapi [libclang-dev]="file:libclang*.so"
   [krb5-kdc]=command:krb5kdc [krb5-admin-server]=command:kadmin.local [krb5-user]=command:kinit [curl]=command:curl
   [xmlsec1]=command:xmlsec1 [samba]=command:samba [samba-ad-provision]=- [samba-dsdb-modules]=- [samba-vfs-modules]=-
   [winbind]=command:winbindd [ldb-tools]=command:ldbmodify [python3-samba]=python:samba [python3-dnspython]=python:dns
