@@ -11,7 +11,8 @@
 //! Between the two, also after every sign-in: the inner handshake without SIP, certificates' judge and store, which is
 //! OpenSSL's own work but for one or two percent. What it costs beyond RSA nobody can take out who uses OpenSSL; in 3.0 more
 //! than half of that is reading the public key of the client's certificate, for which it goes through all its decoders
-//! anew.
+//! anew. Later versions remember what they found. With one that is built in instead of the system's:
+//! `cargo run --release -p bench --features openssl/vendored -- --only TLS-DSK`.
 //!
 //! The figure is the ratio of the first to the second, of medians within a round. RSA has got cheap on processors with AVX-512 IFMA (which
 //! more than halves a decryption), so the same server has another ratio there. Again: `make bench ONLY=TLS-DSK`.

@@ -118,7 +118,7 @@ async fn certificates_that_were_never_published_open_nothing() {
     };
     let stranger = UserCertificateAuthority::new(&foreign, &key).expect("an authority");
     for (certificate, id) in [
-        (foreign.clone(), "dsk-cert-foreign"),
+        (foreign.clone(), "dsk-cert-self-signed"),
         (issue(&stranger, "alice@contoso.test"), "dsk-cert-foreign"),
         (issue(&ours, "alice@contoso.test"), "dsk-cert-unknown"),
     ] {

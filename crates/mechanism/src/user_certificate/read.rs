@@ -66,6 +66,7 @@ pub struct UserCertificate {
     fingerprint: Fingerprint,
     public_key: Vec<u8>,
     issuer: Vec<u8>,
+    self_issued: bool,
     signed: Option<Signed>,
 }
 
@@ -107,6 +108,7 @@ impl UserCertificate {
             fingerprint: Fingerprint::of(der),
             public_key: certificate.public_key().raw.to_vec(),
             issuer: certificate.issuer().as_raw().to_vec(),
+            self_issued: certificate.issuer().as_raw() == certificate.subject().as_raw(),
             signed: ours
                 .then(|| Signed { text: certificate.tbs_certificate.as_ref().to_vec(), signature: signature.to_vec() }),
         })
@@ -140,6 +142,11 @@ impl UserCertificate {
     /// Whether its extended key usage lets clients authenticate with it; one without that extension does.
     pub fn is_for_clients(&self) -> bool {
         self.for_clients
+    }
+
+    /// Whether it names itself as its issuer: signed by its holder, then, and nobody vouches for it.
+    pub fn is_self_issued(&self) -> bool {
+        self.self_issued
     }
 
     /// SHA-256 over all of it.

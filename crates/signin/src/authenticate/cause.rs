@@ -1,5 +1,5 @@
-//! What a server may say itself of why it refused a ticket, a certificate or a registration: ids of the failure catalogue, in the parameter
-//! `cause` of `ms-diagnostics` and its twin of the web services. Only servers like ours say it.
+//! What a server may say itself of why it refused a ticket, a certificate or a registration: ids of the failure catalogue,
+//! in the parameter `cause` of `ms-diagnostics` and its twin of the web services. Only servers like ours say it.
 //!
 //! Anything else in that place is text of a peer, and no id: an id is what programs act on, and an answer that refuses
 //! credentials is not signed.
@@ -17,13 +17,14 @@ const NEW_CERTIFICATE: &str = "sign in with the password: that obtains a new cer
 const LOG: &str = "look at the server's log, which has the whole cause";
 
 /// Every cause there is; what [`super::verifier::Refusal`] tells is among them.
-const CAUSES: [Cause; 22] = [
+const CAUSES: [Cause; 23] = [
     Cause { id: "auth-clock-skew", fix: "set the clock of this machine (or of the server)" },
     Cause { id: "auth-final-401", fix: LOG },
     Cause { id: "auth-target-mismatch", fix: LOG },
     Cause { id: "dsk-ca-list-excludes", fix: LOG },
     Cause { id: "dsk-cert-expired", fix: NEW_CERTIFICATE },
     Cause { id: "dsk-cert-foreign", fix: NEW_CERTIFICATE },
+    Cause { id: "dsk-cert-self-signed", fix: NEW_CERTIFICATE },
     Cause { id: "dsk-cert-revoked", fix: "ask the administrator why it was revoked; then sign in with the password" },
     Cause { id: "dsk-cert-unknown", fix: NEW_CERTIFICATE },
     Cause { id: "dsk-cert-unusable", fix: NEW_CERTIFICATE },

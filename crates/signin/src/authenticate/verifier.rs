@@ -147,9 +147,15 @@ fn ticket_id(refusal: &kerberos::Refusal) -> &'static str {
 /// Why a certificate whose key the client has is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateFault {
-    /// Not issued by this deployment: foreign, or signed by its holder.
+    /// Issued by somebody else than this deployment.
     #[error("of {subject} was not issued by this deployment")]
     Foreign {
+        /// Whose it says it is.
+        subject: String,
+    },
+    /// Issued by nobody but its holder.
+    #[error("of {subject} is self-signed")]
+    SelfSigned {
         /// Whose it says it is.
         subject: String,
     },
@@ -175,6 +181,7 @@ impl CertificateFault {
     pub fn id(&self) -> &'static str {
         match self {
             CertificateFault::Foreign { .. } => "dsk-cert-foreign",
+            CertificateFault::SelfSigned { .. } => "dsk-cert-self-signed",
             CertificateFault::Expired => "dsk-cert-expired",
             CertificateFault::NotYetValid => "auth-clock-skew",
             CertificateFault::Unpublished => "dsk-cert-unknown",

@@ -32,7 +32,10 @@ impl Judge {
         let read = UserCertificate::read(certificate).map_err(|error| CertificateFault::Unusable(error.to_string()))?;
         if !self.authority.recognises(&read) {
             let subject = read.common_name().unwrap_or("a subject without a name").to_owned();
-            return Err(CertificateFault::Foreign { subject });
+            return Err(match read.is_self_issued() {
+                true => CertificateFault::SelfSigned { subject },
+                false => CertificateFault::Foreign { subject },
+            });
         }
         let now = self.surroundings.now().unix_seconds;
         if now > read.not_after() {

@@ -104,7 +104,7 @@ fn each_fault_has_its_id() {
     altered[name] = b'b';
     let published = |certificate: &[u8]| published_for("alice", certificate, None);
     let table = [
-        ("signed by its holder", self_signed.clone(), published(&self_signed), "dsk-cert-foreign"),
+        ("signed by its holder", self_signed.clone(), published(&self_signed), "dsk-cert-self-signed"),
         ("of another authority", foreign.clone(), published(&foreign), "dsk-cert-foreign"),
         ("foreign, and over as well", long_over.clone(), published(&long_over), "dsk-cert-foreign"),
         ("altered", altered.clone(), published(&altered), "dsk-cert-foreign"),

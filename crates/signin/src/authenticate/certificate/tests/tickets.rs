@@ -208,7 +208,7 @@ fn each_refusal_has_its_id() {
         ("not yet valid", by(&early), cause("auth-clock-skew")),
         ("not published", by(&unpublished), cause("dsk-cert-unknown")),
         ("of another deployment", by(&foreign), cause("dsk-cert-foreign")),
-        ("signed by its holder", by(&own), cause("dsk-cert-foreign")),
+        ("signed by its holder", by(&own), cause("dsk-cert-self-signed")),
         ("without its key", by(&no_key), (500, 28902, None)),
         ("altered", good.replace("sip:alice@", "sip:bob@"), (500, 28902, None)),
         ("unsigned", wish("alice").write(), (500, 28020, None)),
