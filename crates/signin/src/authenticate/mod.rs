@@ -14,6 +14,9 @@
 //! | [`offer`] | what a server offers, and how it asks about tokens |
 //! | [`claim`] | who a request says it is from |
 //! | [`server`] | challenge, handshake, check of every request |
+//! | `handshakes` | those under way at a server |
+//! | `in_use` | the associations of a server, and how long each lasts |
+//! | [`cause`] | what a server may say itself of why it refused |
 //! | [`certificate`] | user certificates: getting one, issuing one, which ones count |
 //! | [`client`] | choice of scheme, handshake, signing and checking |
 //! | [`keyring`] | where a client keeps its user's certificate |
@@ -26,6 +29,8 @@ pub mod cause;
 pub mod certificate;
 pub mod claim;
 pub mod client;
+mod handshakes;
+mod in_use;
 pub mod keyring;
 pub mod message;
 pub mod offer;

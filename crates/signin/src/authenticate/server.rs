@@ -18,22 +18,23 @@
 
 use super::association::{Association, SignatureError};
 use super::claim::Claim;
+use super::handshakes::{Awaits, Handshake, HandshakeLimits, Handshakes};
+use super::in_use::{AssociationsInUse, InUse};
 use super::message::{Challenge, Credentials, Version};
 use super::offer::{Asked, Keys, Offer, Offers, Proof, TlsDsk};
 use super::verifier::{Identity, Refusal};
 use crate::io::ConnId;
 use crate::name::Aor;
-use crate::recent::{Limits, Recent};
+use crate::recent::Limits;
 use crate::register::endpoint::InstanceId;
 use crate::reply::Diagnostics;
-use crate::service::network_of;
 use mechanism::ntlm::{Acceptor, Mode, TargetNames};
-use mechanism::tls_dsk::ServerHandshake;
 use sip::{Draft, Message, Name};
-use std::collections::{BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use super::handshakes::Peer;
 
 /// How a server authenticates. Times are from the last handshake message.
 #[derive(Debug, Clone)]
@@ -138,21 +139,6 @@ impl Verified {
     }
 }
 
-/// The far end of the connection that a request came over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// The connection.
-    pub conn: ConnId,
-    /// Its address.
-    pub address: IpAddr,
-}
-
-impl Peer {
-    fn network(&self) -> IpAddr {
-        network_of(self.address)
-    }
-}
-
 /// What is to be done with a request.
 pub enum Examined {
     /// Its sender is proven.
@@ -185,57 +171,13 @@ pub struct Completing {
     until: Duration,
 }
 
-/// A handshake under way.
-struct Handshake {
-    peer: Peer,
-    claim: Claim,
-    awaits: Awaits,
-    until: Duration,
-}
-
-/// What a handshake waits for.
-enum Awaits {
-    /// NTLM: the AUTHENTICATE to this CHALLENGE.
-    Answer(Box<Acceptor>),
-    /// TLS-DSK: the next flight.
-    Flight(Box<ServerHandshake>),
-    /// TLS-DSK: a message signed with these keys.
-    Signature { keys: Box<Keys>, version: Option<Version> },
-}
-
-/// An association in use, and whose it is.
-struct Established {
-    association: Association,
-    claim: Claim,
-    identity: Identity,
-    /// The identity owns the claimed address. Proving who one is does not prove that.
-    owner: bool,
-    until: Duration,
-}
-
-/// The latest association of each endpoint, and the one before it. The identity is part of the key, for an endpoint is
-/// only claimed: who logs on as himself and claims somebody else's address must not end that other one's association.
-type Current = HashMap<(Aor, InstanceId, Identity), Latest>;
-
-struct Latest {
-    opaque: String,
-    before: Option<String>,
-}
-
 /// Every handshake and association of one server.
 pub struct Associations {
     settings: Settings,
-    handshakes: HashMap<String, Handshake>,
-    handshakes_of: HashMap<ConnId, Vec<String>>,
-    handshakes_from: HashMap<IpAddr, usize>,
+    handshakes: Handshakes,
+    in_use: AssociationsInUse,
     /// Tokens refused since the last one that was right.
     refusals: HashMap<ConnId, u32>,
-    established: HashMap<String, Established>,
-    current: Current,
-    /// When handshakes and associations end, soonest first: one time of each.
-    due: BTreeSet<(Duration, String)>,
-    /// Associations without a registration.
-    resting: Recent<Aor, String>,
 }
 
 /// Time and randomness of one step, handed in.
@@ -261,16 +203,16 @@ impl Associations {
     pub fn new(settings: Settings) -> Associations {
         let resting =
             Limits { of_one: settings.resting_per_address, of_all: settings.resting, time: settings.resting_lifetime };
+        let handshakes = HandshakeLimits {
+            of_connection: settings.handshakes_per_connection,
+            of_network: settings.handshakes_per_address,
+            of_all: settings.handshakes,
+        };
         Associations {
-            settings,
-            handshakes: HashMap::new(),
-            handshakes_of: HashMap::new(),
-            handshakes_from: HashMap::new(),
+            handshakes: Handshakes::new(handshakes),
+            in_use: AssociationsInUse::new(resting, settings.replaced_lifetime),
             refusals: HashMap::new(),
-            established: HashMap::new(),
-            current: HashMap::new(),
-            due: BTreeSet::new(),
-            resting: Recent::new(resting),
+            settings,
         }
     }
 
@@ -379,17 +321,9 @@ impl Associations {
         Examined::Challenge { challenges: vec![challenge.to_string()], diagnostics: None, log: None, last: false }
     }
 
-    fn is_full(&self, peer: Peer) -> bool {
-        let here = self.handshakes_of.get(&peer.conn).map_or(0, Vec::len);
-        let from_there = self.handshakes_from.get(&peer.network()).copied().unwrap_or(0);
-        here >= self.settings.handshakes_per_connection
-            || from_there >= self.settings.handshakes_per_address
-            || self.handshakes.len() >= self.settings.handshakes
-    }
-
     /// First leg of NTLM: sends the CHALLENGE. `[MS-SIPAE]` §3.3.5.1.
     fn begin_ntlm(&mut self, moment: &Moment<'_>, peer: Peer, claim: Claim, credentials: &Credentials) -> Examined {
-        if self.is_full(peer) {
+        if self.handshakes.is_full(peer) {
             return self.challenge(None, Some("too many handshakes under way".to_owned()));
         }
         let names = TargetNames {
@@ -406,7 +340,7 @@ impl Associations {
         let opaque = self.new_opaque(moment);
         let until = moment.now + self.settings.handshake_lifetime;
         let awaits = Awaits::Answer(Box::new(acceptor));
-        self.keep_handshake(opaque.clone(), Handshake { peer, claim, awaits, until });
+        self.handshakes.keep(opaque.clone(), Handshake { peer, claim, awaits, until });
         self.leg(credentials, opaque, token)
     }
 
@@ -424,7 +358,7 @@ impl Associations {
         credentials: Credentials,
         offer: TlsDsk,
     ) -> Examined {
-        if self.is_full(peer) {
+        if self.handshakes.is_full(peer) {
             return self.challenge(None, Some("too many handshakes under way".to_owned()));
         }
         let handshake = match offer.handshakes.begin() {
@@ -439,7 +373,7 @@ impl Associations {
     fn new_opaque(&self, moment: &Moment<'_>) -> String {
         loop {
             let opaque = hex::encode_upper(moment.bytes::<4>());
-            if !self.handshakes.contains_key(&opaque) && !self.established.contains_key(&opaque) {
+            if !self.handshakes.contains(&opaque) && !self.in_use.contains(&opaque) {
                 return opaque;
             }
         }
@@ -456,7 +390,7 @@ impl Associations {
         offer: &Offer,
         opaque: &str,
     ) -> Examined {
-        let Some(handshake) = self.take_handshake(peer, opaque) else {
+        let Some(handshake) = self.handshakes.take(peer, opaque) else {
             return self.challenge(None, Some("an answer to no challenge of ours".to_owned()));
         };
         if handshake.until <= moment.now
@@ -478,38 +412,6 @@ impl Associations {
         };
         let completing = Completing { peer, claim, credentials, until: handshake.until };
         Examined::Ask(asked, Box::new(completing))
-    }
-
-    fn keep_handshake(&mut self, opaque: String, handshake: Handshake) {
-        self.handshakes_of.entry(handshake.peer.conn).or_default().push(opaque.clone());
-        *self.handshakes_from.entry(handshake.peer.network()).or_default() += 1;
-        self.due.insert((handshake.until, opaque.clone()));
-        self.handshakes.insert(opaque, handshake);
-    }
-
-    fn take_handshake(&mut self, peer: Peer, opaque: &str) -> Option<Handshake> {
-        self.handshakes.get(opaque).filter(|handshake| handshake.peer.conn == peer.conn)?;
-        self.forget_handshake(opaque)
-    }
-
-    fn forget_handshake(&mut self, opaque: &str) -> Option<Handshake> {
-        let handshake = self.handshakes.remove(opaque)?;
-        self.due.remove(&(handshake.until, opaque.to_owned()));
-        let Peer { conn, .. } = handshake.peer;
-        if let Some(list) = self.handshakes_of.get_mut(&conn) {
-            list.retain(|other| other != opaque);
-            if list.is_empty() {
-                self.handshakes_of.remove(&conn);
-            }
-        }
-        let network = handshake.peer.network();
-        if let Some(count) = self.handshakes_from.get_mut(&network) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.handshakes_from.remove(&network);
-            }
-        }
-        Some(handshake)
     }
 
     /// What came of [`Examined::Ask`]; `message` is the one that was examined. A directory that did not answer is the
@@ -544,11 +446,11 @@ impl Associations {
         credentials: &Credentials,
         flight: Vec<u8>,
     ) -> Examined {
-        if self.is_full(handshake.peer) {
+        if self.handshakes.is_full(handshake.peer) {
             return self.challenge(None, Some("too many handshakes under way".to_owned()));
         }
         let opaque = credentials.opaque.clone().unwrap_or_else(|| self.new_opaque(moment));
-        self.keep_handshake(opaque.clone(), handshake);
+        self.handshakes.keep(opaque.clone(), handshake);
         self.leg(credentials, opaque, flight)
     }
 
@@ -586,24 +488,10 @@ impl Associations {
         if let Some(token) = token {
             association.send_token(token);
         }
-        let endpoint = (claim.aor.clone(), claim.instance, identity.clone());
-        let before = self.current.remove(&endpoint);
-        // Two of one endpoint are enough for messages under way, however often it authenticates.
-        if let Some(oldest) = before.as_ref().and_then(|before| before.before.as_ref()) {
-            self.forget(oldest);
-        }
-        let before = before.map(|before| before.opaque);
-        if let Some(before) = &before {
-            self.shorten(before, moment.now + self.settings.replaced_lifetime);
-        }
-        self.current.insert(endpoint, Latest { opaque: opaque.clone(), before });
         let left = ends.map_or(u64::MAX, |ends| u64::try_from(ends.saturating_sub(moment.unix_seconds)).unwrap_or(0));
         let until = moment.now + self.settings.association_lifetime.min(Duration::from_secs(left));
-        let (owned_claim, owned_identity) = (claim.clone(), identity.clone());
-        let established =
-            Established { association, claim: owned_claim, identity: owned_identity, owner: false, until };
-        self.due.insert((until, opaque.clone()));
-        self.established.insert(opaque.clone(), established);
+        let in_use = InUse { association, claim: claim.clone(), identity: identity.clone(), owner: false, until };
+        self.in_use.begin(opaque.clone(), in_use, moment.now);
         Examined::Verified(Verified { claim, identity, opaque, fresh: true, owner: false })
     }
 
@@ -617,13 +505,13 @@ impl Associations {
         opaque: &str,
         message: &Message<'_>,
     ) -> Examined {
-        if self.awaits_signature(opaque) {
+        if self.handshakes.awaits_signature(opaque) {
             return self.complete(moment, peer, claim, credentials, opaque, message);
         }
-        let error = match (self.established.get_mut(opaque), &credentials.signature) {
+        let error = match (self.in_use.get_mut(opaque), &credentials.signature) {
             (None, _) => return self.challenge(None, Some("an association that is not known".to_owned())),
             (Some(known), _) if known.until <= moment.now => {
-                self.forget(opaque);
+                self.in_use.forget(opaque);
                 return self.challenge(None, Some("the association has expired".to_owned()));
             }
             (Some(known), Some(signature))
@@ -651,10 +539,6 @@ impl Associations {
         self.challenge(Some(Diagnostics::public(1000, "Final handshake failed")), Some(error.to_string()))
     }
 
-    fn awaits_signature(&self, opaque: &str) -> bool {
-        self.handshakes.get(opaque).is_some_and(|handshake| matches!(handshake.awaits, Awaits::Signature { .. }))
-    }
-
     /// The signed message that ends a TLS-DSK handshake. `[MS-SIPAE]` §3.3.5.3.
     fn complete(
         &mut self,
@@ -665,7 +549,7 @@ impl Associations {
         opaque: &str,
         message: &Message<'_>,
     ) -> Examined {
-        match self.take_handshake(peer, opaque) {
+        match self.handshakes.take(peer, opaque) {
             Some(Handshake { claim: begun, awaits: Awaits::Signature { keys, version }, until, .. })
                 if until > moment.now && begun.aor == claim.aor && begun.instance == claim.instance =>
             {
@@ -685,100 +569,61 @@ impl Associations {
     ) -> Result<(), SignatureError> {
         let Some((_, credentials)) = self.credentials_for_us(response) else { return Ok(()) };
         let signature = credentials.signature.ok_or(SignatureError::Missing)?;
-        let known = credentials.opaque.and_then(|opaque| self.established.get_mut(&opaque));
+        let known = credentials.opaque.and_then(|opaque| self.in_use.get_mut(&opaque));
         let own = known.filter(|known| known.claim.aor == *aor && known.claim.instance == instance);
         own.ok_or(SignatureError::OtherAssociation)?.association.check_client(&signature, response)
     }
 
     /// Signs what goes to the endpoint of this association. `None`: there is no such association (any more).
     pub fn sign(&mut self, moment: &Moment<'_>, opaque: &str, mut draft: Draft) -> Option<Vec<u8>> {
-        let known = self.established.get_mut(opaque)?;
+        let known = self.in_use.get_mut(opaque)?;
         known.association.sign_as_server(&mut draft, u32::from_be_bytes(moment.bytes())).ok()?;
         Some(draft.finish())
     }
 
     /// Notes that the identity of this association owns the address it claims.
     pub fn found_owner(&mut self, opaque: &str) {
-        if let Some(known) = self.established.get_mut(opaque) {
+        if let Some(known) = self.in_use.get_mut(opaque) {
             known.owner = true;
         }
     }
 
     /// The latest association of the endpoint and the identity that this one belongs to.
     pub fn latest<'a>(&'a self, opaque: &'a str) -> &'a str {
-        let known = self.established.get(opaque);
-        let endpoint = known.map(|known| (known.claim.aor.clone(), known.claim.instance, known.identity.clone()));
-        endpoint.and_then(|endpoint| self.current.get(&endpoint)).map_or(opaque, |latest| &latest.opaque)
-    }
-
-    /// An association ends at this time, if not before.
-    fn shorten(&mut self, opaque: &str, until: Duration) {
-        let Some(known) = self.established.get_mut(opaque).filter(|known| known.until > until) else { return };
-        self.due.remove(&(known.until, opaque.to_owned()));
-        self.due.insert((until, opaque.to_owned()));
-        known.until = until;
+        self.in_use.latest(opaque)
     }
 
     /// The registration is over that this association belonged to. It is kept for a while, for the endpoint may come
     /// back; but whoever comes and goes under ever new names has no more than a few of them.
     pub fn rest(&mut self, opaque: &str, now: Duration) {
-        let Some(known) = self.established.get(opaque) else { return };
-        let endpoint = (known.claim.aor.clone(), known.claim.instance, known.identity.clone());
-        let before = match self.current.get_mut(&endpoint) {
-            Some(latest) if latest.opaque == opaque => latest.before.take(),
-            // It was replaced: it ends soon, and with its endpoint.
-            Some(latest) if latest.before.as_deref() == Some(opaque) => return,
-            _ => None,
-        };
-        let (aor, ..) = &endpoint;
-        let superfluous = self.resting.put(aor, opaque.to_owned(), now).into_iter().map(|(_, oldest)| oldest);
-        for opaque in superfluous.chain(before) {
-            self.forget(&opaque);
-        }
+        self.in_use.rest(opaque, now);
     }
 
     /// There is a registration again that this association belongs to.
     pub fn serve(&mut self, opaque: &str) {
-        if let Some(known) = self.established.get(opaque) {
-            self.resting.take(&known.claim.aor, &opaque.to_owned());
-        }
+        self.in_use.serve(opaque);
     }
 
     /// Ends an association (un-REGISTER, deregistration, a claim that is not the identity's).
     pub fn forget(&mut self, opaque: &str) {
-        if let Some(gone) = self.established.remove(opaque) {
-            self.due.remove(&(gone.until, opaque.to_owned()));
-            self.resting.take(&gone.claim.aor, &opaque.to_owned());
-            let endpoint = (gone.claim.aor, gone.claim.instance, gone.identity);
-            if self.current.get(&endpoint).is_some_and(|latest| latest.opaque == opaque) {
-                self.current.remove(&endpoint);
-            }
-        }
+        self.in_use.forget(opaque);
     }
 
     /// Ends what belongs to a closed connection: its handshakes.
     pub fn closed(&mut self, conn: ConnId) {
         self.refusals.remove(&conn);
-        for opaque in self.handshakes_of.get(&conn).cloned().unwrap_or_default() {
-            self.forget_handshake(&opaque);
-        }
+        self.handshakes.closed(conn);
     }
 
     /// Drops what has expired.
     pub fn sweep(&mut self, now: Duration) {
-        while self.due.first().is_some_and(|(until, _)| *until <= now) {
-            let Some((_, opaque)) = self.due.pop_first() else { break };
-            self.forget_handshake(&opaque);
-            self.forget(&opaque);
-        }
-        for (_, opaque) in self.resting.expire(now) {
-            self.forget(&opaque);
-        }
+        self.handshakes.sweep(now);
+        self.in_use.sweep(now);
     }
 
     /// Handshakes under way and associations, for metrics.
     pub fn counts(&self) -> (usize, usize) {
-        (self.handshakes.len(), self.established.len())
+        (self.handshakes.len(), self.in_use.len())
     }
 }
 

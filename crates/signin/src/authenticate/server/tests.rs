@@ -40,5 +40,5 @@ fn one_address_leaves_room_for_the_others() {
     (1..=6).for_each(|conn| associations.closed(ConnId(conn)));
     assert!(begins(&mut associations, "192.0.2.1"), "those are over");
     associations.sweep(Duration::from_secs(60));
-    assert!(associations.handshakes_from.is_empty() && associations.handshakes_of.is_empty());
+    assert!(associations.handshakes.nothing_is_left());
 }
