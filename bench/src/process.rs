@@ -120,6 +120,11 @@ mod tests {
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z'))
         };
-        assert_eq!(members(group).expect("a list").iter().filter(|pid| runs(pid)).count(), 0);
+        // Whoever was killed still has to get a processor to die on.
+        let begun = Instant::now();
+        while members(group).expect("a list").iter().any(runs) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "they go on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }
