@@ -236,7 +236,7 @@ impl<'a> Message<'a> {
                 end = next_end()?;
             }
             let (line, after) = rest.split_at(end + 1 - from);
-            let line = match spelling::usual(rest.as_bytes()) {
+            let line = match spelling::usual(rest) {
                 Some((name, colon)) => {
                     let (spelling, rest) = line.split_at(colon);
                     Header { name, spelling, value: value(rest) }

@@ -1,19 +1,28 @@
 //! Header names in their usual spelling, recognised as two machine words instead of byte by byte: nearly every header of
-//! nearly every peer. What is longer, spelled otherwise or unknown is `Name::from_spelling`'s.
+//! nearly every peer. What is longer or spelled otherwise is `Name::from_spelling`'s.
 
 use crate::message::{Name, SPELLINGS};
 use wide::u8x16;
 
-/// The header name that `line` begins with and the offset of the colon right after it.
+/// The header name that `line` begins with and the offset of the colon right after it. A name that is not known counts
+/// here too, when it is of letters and hyphens.
 #[inline]
-pub(crate) fn usual(line: &[u8]) -> Option<(Name, usize)> {
-    let begin = line.first_chunk::<LONGEST>()?;
-    let colon = u8x16::from(*begin).simd_eq(u8x16::splat(b':')).to_bitmask().trailing_zeros() as usize;
+pub(crate) fn usual(line: &str) -> Option<(Name, usize)> {
+    let begin = line.as_bytes().first_chunk::<LONGEST>()?;
+    let bytes = u8x16::from(*begin);
+    let colon = bytes.simd_eq(u8x16::splat(b':')).to_bitmask().trailing_zeros() as usize;
     let (keep_low, keep_high) = *KEEP.get(colon)?;
     let [low, high] = *begin.as_chunks::<8>().0 else { return None };
     let (low, high) = (u64::from_le_bytes(low) & keep_low, u64::from_le_bytes(high) & keep_high);
     let (known_low, known_high, name) = TABLE[slot(low, high)];
-    ((low, high) == (known_low, known_high) && name as usize != Name::Other as usize).then_some((name, colon))
+    if (low, high) == (known_low, known_high) && name as usize != Name::Other as usize {
+        return Some((name, colon));
+    }
+    let letter = (bytes | u8x16::splat(0x20)) - u8x16::splat(b'a');
+    let plain = letter.simd_eq(letter.min(u8x16::splat(25))) | bytes.simd_eq(u8x16::splat(b'-'));
+    let name_alone = (1 << colon) - 1;
+    let is_plain = colon > 0 && plain.to_bitmask() & name_alone == name_alone;
+    is_plain.then(|| (Name::from_spelling(&line[..colon]), colon))
 }
 
 /// Longest name that is looked for here, with its colon.
@@ -75,18 +84,24 @@ mod tests {
     fn every_short_name_is_recognised() {
         for (spelling, name) in SPELLINGS {
             let wanted = (spelling.len() < LONGEST).then_some((*name, spelling.len()));
-            assert_eq!(usual(format!("{spelling}: value of some length").as_bytes()), wanted, "{spelling}");
-            assert_eq!(usual(format!("{spelling} : value of some length").as_bytes()), None, "{spelling}");
+            assert_eq!(usual(&format!("{spelling}: value of some length")), wanted, "{spelling}");
+            assert_eq!(usual(&format!("{spelling} : value of some length")), None, "{spelling}");
+            let capitals = spelling.to_ascii_uppercase();
+            assert_eq!(usual(&format!("{capitals}: value of some length")), wanted, "{capitals}");
+        }
+        assert_eq!(usual("ms-keep-alive: UAC;hop-hop=yes"), Some((Name::Other, 13)));
+        for odd in [": value of some length", "na\nme: value of some length", "na@me: value of some length"] {
+            assert_eq!(usual(odd), None, "{odd:?}");
         }
     }
 
     proptest! {
         #[test]
         fn it_agrees_with_the_careful_way(line in "(v|To|From|CSeq|[A-Za-z-]{0,9}|\\PC{0,9})[: ]{0,2}\\PC{12,20}") {
-            if let Some((name, colon)) = usual(line.as_bytes()) {
+            if let Some((name, colon)) = usual(&line) {
                 prop_assert_eq!(line.find(':'), Some(colon));
                 prop_assert_eq!(Name::from_spelling(&line[..colon]), name);
-                prop_assert!(name != Name::Other);
+                prop_assert!(colon > 0 && line[..colon].bytes().all(crate::message::is_token));
             }
         }
     }
