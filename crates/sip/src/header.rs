@@ -2,7 +2,7 @@
 //!
 //! Values are taken as received, folds included: white space is skipped wherever the grammar allows it.
 
-use crate::message::is_token;
+use crate::message::{is_method, is_token};
 use crate::scan::{find, find2, find3, trimmed};
 use crate::uri::Uri;
 
@@ -32,7 +32,10 @@ impl<'a> NameAddr<'a> {
     pub fn parse(value: &'a str) -> Result<NameAddr<'a>, HeaderError> {
         let error = |why| HeaderError { header: "name-addr", why };
         let value = trimmed(value);
-        let (display, rest) = display_name(value).map_err(error)?;
+        let (display, rest) = match value.as_bytes() {
+            [b'<', ..] => (None, value),
+            _ => display_name(value).map_err(error)?,
+        };
         if let Some(inside) = rest.strip_prefix('<') {
             let end = find(inside.as_bytes(), b'>').ok_or(error("a bracket does not close"))?;
             let uri = &inside[..end];
@@ -40,7 +43,7 @@ impl<'a> NameAddr<'a> {
                 return Err(error("the URI is empty"));
             }
             // Further inside, `Uri::parse` finds it.
-            if uri.trim_ascii().len() < uri.len() {
+            if trimmed(uri).len() < uri.len() {
                 return Err(error("white space inside the brackets"));
             }
             let params = Params::whole(&inside[end + 1..]).ok_or(error("text after the bracket is no parameters"))?;
@@ -146,7 +149,7 @@ impl<'a> CSeq<'a> {
         if number >= 1 << 31 {
             return Err(error("the number is 2^31 or more"));
         }
-        if method.is_empty() || !method.bytes().all(is_token) {
+        if !is_method(method) {
             return Err(error("the method is not a token"));
         }
         Ok(CSeq { number, method })
@@ -258,9 +261,6 @@ pub fn delta_seconds(text: &str) -> Option<u32> {
 /// Splits the display name off a value without white space around it. What is left begins with `<`, or the value had no
 /// display name.
 fn display_name(value: &str) -> Result<(Option<&str>, &str), &'static str> {
-    if value.starts_with('<') {
-        return Ok((None, value));
-    }
     if value.starts_with('"') {
         let end = quoted_end(value.as_bytes()).ok_or("a quoted name does not end")?;
         return Ok((Some(&value[1..end]), value[end + 1..].trim_ascii_start()));

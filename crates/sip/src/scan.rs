@@ -7,47 +7,53 @@ use wide::{u8x16, u8x64};
 const BLOCK: usize = 64;
 
 /// The offsets of line feeds, in order.
+#[derive(Clone, Copy)]
 pub(crate) struct LineEnds<'a> {
     bytes: &'a [u8],
-    /// Where the block begins that is looked at.
-    block: usize,
+    /// Where the block ends that is looked at.
+    looked_at: usize,
     /// The line feeds in it that were not told yet, one bit each.
     left: u64,
 }
 
 impl<'a> LineEnds<'a> {
     pub(crate) fn of(bytes: &'a [u8]) -> LineEnds<'a> {
-        LineEnds { bytes, block: 0, left: line_feeds(bytes) }
+        let left = match bytes.first_chunk() {
+            Some(block) => line_feeds(block),
+            None => {
+                let mut block = [0; BLOCK];
+                block[..bytes.len()].copy_from_slice(bytes);
+                line_feeds(&block)
+            }
+        };
+        LineEnds { bytes, looked_at: BLOCK, left }
     }
 }
 
 impl Iterator for LineEnds<'_> {
     type Item = usize;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<usize> {
         while self.left == 0 {
-            self.block += BLOCK;
-            self.left = line_feeds(self.bytes.get(self.block..)?);
+            let rest = self.bytes.get(self.looked_at..)?;
+            self.left = match rest.first_chunk() {
+                Some(block) => line_feeds(block),
+                // The last ones are looked at together with bytes before them, whose line feeds were told.
+                None => line_feeds(self.bytes.last_chunk()?).checked_shr((BLOCK - rest.len()) as u32)?,
+            };
+            self.looked_at += BLOCK;
         }
-        let at = self.block + self.left.trailing_zeros() as usize;
+        let at = self.looked_at - BLOCK + self.left.trailing_zeros() as usize;
         self.left &= self.left - 1;
         Some(at)
     }
 }
 
-/// The line feeds of the first block, one bit each.
-#[inline]
-fn line_feeds(bytes: &[u8]) -> u64 {
-    let block = match bytes.first_chunk() {
-        Some(block) => *block,
-        None => {
-            let mut block = [0; BLOCK];
-            block[..bytes.len()].copy_from_slice(bytes);
-            block
-        }
-    };
-    u8x64::from(block).simd_eq(u8x64::splat(b'\n')).to_bitmask()
+/// The line feeds of a block, one bit each.
+#[inline(always)]
+fn line_feeds(block: &[u8; BLOCK]) -> u64 {
+    u8x64::from(*block).simd_eq(u8x64::splat(b'\n')).to_bitmask()
 }
 
 /// Offset of the first `byte`.
@@ -114,11 +120,17 @@ fn short(bytes: &[u8], hits: impl Fn(u8x16) -> u8x16) -> Option<usize> {
 pub(crate) fn trimmed(text: &str) -> &str {
     match text.as_bytes() {
         [] => text,
-        [only] if *only > b' ' => text,
-        [first, .., last] if *first > b' ' && *last > b' ' => text,
-        [b' ', first, .., last] if *first > b' ' && *last > b' ' => &text[1..],
+        _ if is_bare(text) => text,
+        [b' ', ..] if is_bare(&text[1..]) => &text[1..],
         _ => text.trim_ascii(),
     }
+}
+
+/// Whether a text begins and ends with something else than white space or a control character, and is not empty.
+#[inline]
+pub(crate) fn is_bare(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.first().is_some_and(|first| *first > b' ') && bytes.last().is_some_and(|last| *last > b' ')
 }
 
 #[cfg(test)]
