@@ -90,7 +90,9 @@ pub(crate) fn live(event: &Event, style: Style) -> Option<String> {
         Event::Began(step) => Some(style.paint("1", &format!("{} {}", step.number(), title(*step)))),
         Event::Evidence(_, line) => Some(format!("    {line}")),
         Event::Remark(_, line) => Some(format!("  {} {line}", style.paint("33", "!"))),
-        Event::Ended(_, StepResult::Fail) => Some(format!("  {}", style.mark(StepResult::Fail))),
+        Event::Ended(step, StepResult::Fail) => {
+            Some(format!("  step {} {}", step.number(), style.mark(StepResult::Fail)))
+        }
         Event::Ended(..) | Event::Registered(_) | Event::Redirected { .. } | Event::Failed(_) => None,
     }
 }

@@ -168,7 +168,12 @@ fn signin_tells_the_step_by_its_exit_status_and_the_cause_in_words() {
 
     let refused = lab.signin("alice@contoso.test", "Alice-in-the-lab-1", &["--server", "fe01.contoso.test:4444"]);
     assert_eq!(refused.status.code(), Some(12), "connectivity: {}", text(&refused.stdout));
-    assert!(text(&refused.stdout).contains("tcp-refused"), "{}", text(&refused.stdout));
+    let told = text(&refused.stdout);
+    assert!(told.contains("tcp-refused"), "{told}");
+    // There is no other candidate: nothing begins anew, and the failure is told once.
+    assert_eq!(told.matches("1 Discovery").count(), 1, "{told}");
+    assert_eq!(told.matches("step 2 FAILED").count(), 1, "{told}");
+    assert_eq!(told.matches("  ! ").count(), 1, "{told}");
 }
 
 #[test]

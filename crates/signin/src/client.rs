@@ -154,6 +154,48 @@ pub(crate) struct Unsuccessful {
 /// Failures of authentication that are nobody's refusal, and may be over by themselves.
 const PASSING: &[&str] = &["krb-kdc-unreachable", "wt-unreachable", "cp-unreachable", "ntlm-dc-unreachable"];
 
+/// Candidates that did not lead home.
+#[derive(Default)]
+struct Failures {
+    /// The first, with which the sign-in fails when no other server is left.
+    first: Option<(Step, Verdict)>,
+    /// The step that was last said to have failed.
+    last: Option<Step>,
+}
+
+impl Failures {
+    fn note(&mut self, io: &dyn Io, step: Step, verdict: Verdict) {
+        // What does not open is told where it is tried, place by place.
+        if step != Step::Connectivity {
+            io.tell(Event::Remark(step, verdict.sentence.clone()));
+            io.tell(Event::Ended(step, StepResult::Fail));
+        }
+        self.last = Some(step);
+        self.first.get_or_insert((step, verdict));
+    }
+
+    /// How the sign-in ends when there is no further candidate; `None` when there was none at all.
+    fn conclude(&mut self, io: &dyn Io) -> Option<Unsuccessful> {
+        let (step, verdict) = self.first.take()?;
+        // The last word about a step is that of the verdict.
+        if self.last != Some(step) {
+            io.tell(Event::Ended(step, StepResult::Fail));
+        }
+        Some(unsuccessful(io, verdict, false))
+    }
+}
+
+fn fail(io: &dyn Io, step: Step, verdict: Verdict, refused: bool) -> Unsuccessful {
+    io.tell(Event::Ended(step, StepResult::Fail));
+    unsuccessful(io, verdict, refused)
+}
+
+fn unsuccessful(io: &dyn Io, verdict: Verdict, refused: bool) -> Unsuccessful {
+    let verdict = verdict.legible();
+    io.tell(Event::Failed(verdict.clone()));
+    Unsuccessful { verdict, refused }
+}
+
 impl SignIn {
     /// Signs in. What happens on the way is told through [`Io::tell`]; the verdict says why it failed.
     pub async fn run<'a>(&self, io: &'a dyn Io) -> Result<SignedIn<'a>, Verdict> {
@@ -164,9 +206,14 @@ impl SignIn {
     pub(crate) async fn attempt<'a>(&self, io: &'a dyn Io) -> Result<SignedIn<'a>, Unsuccessful> {
         let mut discovery = Discovery::new(self.aor.clone(), self.discovery.clone(), self.log_on.clone())
             .with_certificate(self.certificate_at_hand(io));
-        let mut first_failure = None;
+        let mut failures = Failures::default();
         let mut remarked = 0;
         loop {
+            if discovery.is_exhausted()
+                && let Some(unsuccessful) = failures.conclude(io)
+            {
+                return Err(unsuccessful);
+            }
             io.tell(Event::Began(Step::Discovery));
             let candidate = discovery.next(io).await;
             let findings = discovery.findings();
@@ -178,14 +225,11 @@ impl SignIn {
             }
             remarked = findings.len();
             let Some(candidate) = candidate else {
-                let verdict = match first_failure {
-                    Some((step, verdict)) => {
-                        io.tell(Event::Ended(Step::Discovery, StepResult::Pass));
-                        return Err(self.fail(io, step, verdict, false));
-                    }
-                    None => discovery.verdict(),
-                };
-                return Err(self.fail(io, Step::Discovery, verdict, false));
+                if failures.first.is_some() {
+                    io.tell(Event::Ended(Step::Discovery, StepResult::Pass));
+                }
+                let nowhere = || fail(io, Step::Discovery, discovery.verdict(), false);
+                return Err(failures.conclude(io).unwrap_or_else(nowhere));
             };
             io.tell(Event::Ended(Step::Discovery, StepResult::Pass));
             let outcome = self.walk_home(io, &mut discovery, &candidate).await;
@@ -196,22 +240,11 @@ impl SignIn {
                 }
                 Err(Failed::Everywhere(step, verdict)) => {
                     let refused = step == Step::Authentication && !PASSING.contains(&verdict.id.as_str());
-                    return Err(self.fail(io, step, verdict, refused));
+                    return Err(fail(io, step, verdict, refused));
                 }
-                Err(Failed::Here(step, verdict)) => {
-                    io.tell(Event::Remark(step, format!("{} — trying the next candidate", verdict.sentence)));
-                    io.tell(Event::Ended(step, StepResult::Fail));
-                    first_failure.get_or_insert((step, verdict));
-                }
+                Err(Failed::Here(step, verdict)) => failures.note(io, step, verdict),
             }
         }
-    }
-
-    fn fail(&self, io: &dyn Io, step: Step, verdict: Verdict, refused: bool) -> Unsuccessful {
-        let verdict = verdict.legible();
-        io.tell(Event::Ended(step, StepResult::Fail));
-        io.tell(Event::Failed(verdict.clone()));
-        Unsuccessful { verdict, refused }
     }
 
     /// Authenticates an endpoint again on its own connection, because its association has reached its age.

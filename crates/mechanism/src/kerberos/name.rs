@@ -140,6 +140,14 @@ impl Principal {
         self.components.first().map_or("", String::as_str)
     }
 
+    /// The name as its user would write it: an address alone, any other name with its realm.
+    pub fn familiar(&self) -> String {
+        match (self.name_type, self.components.as_slice()) {
+            (NameType::Enterprise, [address]) => address.clone(),
+            _ => self.to_string(),
+        }
+    }
+
     /// What the password of a user is mixed with unless the KDC says otherwise: realm and components, nothing between.
     /// RFC 4120 §4.
     pub fn default_salt(&self) -> String {
@@ -261,6 +269,8 @@ mod tests {
         let name = Principal::parse(r"alice\@contoso.test@CONTOSO.TEST").unwrap();
         assert_eq!(name.components, ["alice@contoso.test"]);
         assert_eq!(name.to_string(), r"alice\@contoso.test@CONTOSO.TEST");
+        assert_eq!(Principal { name_type: NameType::Enterprise, ..name.clone() }.familiar(), "alice@contoso.test");
+        assert_eq!(name.familiar(), name.to_string());
         assert_eq!(Principal::parse(r"a\/b\\c\n@R/S").unwrap().components, ["a/b\\c\n"]);
     }
 

@@ -246,6 +246,11 @@ impl Discovery {
         }
     }
 
+    /// Whether [`Discovery::next`] has nothing left to ask.
+    pub fn is_exhausted(&self) -> bool {
+        self.ready.is_empty() && self.plan.is_empty()
+    }
+
     /// What went wrong so far, in order. Remarks, when a candidate works.
     pub fn findings(&self) -> &[Finding] {
         &self.findings

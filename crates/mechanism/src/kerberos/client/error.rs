@@ -177,7 +177,7 @@ impl KerberosError {
             68 => KerberosError::WrongRealm(error.client_realm.clone()),
             code => {
                 let words = error.words.as_deref().unwrap_or_default();
-                KerberosError::of_code(code, &client.to_string(), &service.to_string(), words)
+                KerberosError::of_code(code, &client.familiar(), &service.to_string(), words)
             }
         }
     }

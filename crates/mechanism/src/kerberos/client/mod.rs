@@ -91,7 +91,7 @@ impl AsExchange {
             return match (error.code, &self.key) {
                 (25, None) => self.prove(&error, password, now, random),
                 // So old KDCs say that the timestamp does not open.
-                (31, Some(_)) => Err(KerberosError::WrongPassword(self.client.to_string())),
+                (31, Some(_)) => Err(KerberosError::WrongPassword(self.client.familiar())),
                 _ => Err(KerberosError::of(&error, &self.client, &self.service, now)),
             };
         }
@@ -105,7 +105,7 @@ impl AsExchange {
             _ => self.key_of(password, &reply.padata, Some(reply.encrypted.etype))?,
         };
         let opened = reply.encrypted.decrypt(&key, usage::AS_REP);
-        let part = ReplyPart::read(&opened.map_err(|_| KerberosError::WrongPassword(self.client.to_string()))?)?;
+        let part = ReplyPart::read(&opened.map_err(|_| KerberosError::WrongPassword(self.client.familiar()))?)?;
         if part.nonce != self.request.nonce {
             return Err(KerberosError::Foreign("its number is not ours"));
         }
@@ -130,7 +130,7 @@ impl AsExchange {
     ) -> Result<AsStep, KerberosError> {
         let data = error.data.as_deref().map(read_method_data).transpose()?.unwrap_or_default();
         if !data.is_empty() && data.iter().all(|one| one.kind != padata::ENC_TIMESTAMP) {
-            return Err(KerberosError::OtherProof(self.client.to_string()));
+            return Err(KerberosError::OtherProof(self.client.familiar()));
         }
         let key = self.key_of(password, &data, None)?;
         let timestamp = der::element(der::SEQUENCE, &[&time(0, now.unix_seconds), &number(1, now.microseconds.into())]);
