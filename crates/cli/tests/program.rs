@@ -335,9 +335,21 @@ fn a_password_that_was_set_counts_for_kerberos_and_ntlm_and_the_old_one_does_not
         }
     };
     check(&lab);
+    let told = |lab: &Lab, name: &str| {
+        let ready: Value = serde_json::from_slice(&std::fs::read(lab.ready()).expect("a file")).expect("JSON");
+        let users = ready["users"].as_array().expect("users");
+        users.iter().find(|user| user["address"] == format!("{name}@contoso.test")).expect("lives there").clone()
+    };
+    let began = Instant::now();
+    while told(&lab, "alice")["password"] != Value::Null {
+        assert!(began.elapsed() < Duration::from_secs(10), "the ready-file still tells alice's first password");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     lab.kill();
     lab.start_again(&[]);
     check(&lab);
+    assert_eq!(told(&lab, "alice")["password"], Value::Null);
+    assert_eq!(told(&lab, "bob")["password"], "Bob-in-the-lab-2");
 
     for (verb, expected) in [("disable", "krb-account-state"), ("enable", "kerberos")] {
         assert!(lab.admin(&["user", verb, "alice@contoso.test"]).status.success());

@@ -100,7 +100,7 @@ impl<'a> Client<'a> {
             .args(["--transport", if self.server.is_empty() { "auto" } else { "tls" }])
             .arg("--debug")
             .arg(debug.path())
-            .env("PW", self.password.unwrap_or(&known.password));
+            .env("PW", self.password.or(known.password.as_deref()).expect("the first one"));
         if let Some(tickets) = self.tickets {
             let conf = ready.krb5_conf.as_ref().expect("the lab has a realm");
             command.arg("--sso").env("KRB5_CONFIG", conf).env("KRB5CCNAME", format!("FILE:{}", tickets.display()));
@@ -257,7 +257,8 @@ fn kinit(lab: &Lab, user: &str, cache: &Path) {
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("kinit runs");
-    writeln!(kinit.stdin.take().expect("its input"), "{}", known.password).expect("written");
+    writeln!(kinit.stdin.take().expect("its input"), "{}", known.password.as_ref().expect("the first one"))
+        .expect("written");
     assert!(kinit.wait().expect("kinit ends").success(), "kinit of {user}");
 }
 

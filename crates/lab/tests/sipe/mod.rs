@@ -47,7 +47,7 @@ impl Client {
             .args(["--user", &address, "--login", user, "--password-env", "PW", "--auth", "ntlm"])
             .args(["--seconds", "60", "--server", "", "--transport", "auto", "--stay", "--debug"])
             .arg(log.path())
-            .env("PW", &known.password)
+            .env("PW", known.password.as_ref().expect("the first one"))
             .env("MACHINE", machine)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

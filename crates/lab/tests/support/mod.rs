@@ -72,7 +72,8 @@ impl Attempt {
             port_offset: ready.port_offset,
             ..Config::default()
         };
-        Attempt { sign_in: wish(&address, &user.login, &user.password), sockets }
+        let password = user.password.as_ref().expect("nobody has set another");
+        Attempt { sign_in: wish(&address, &user.login, password), sockets }
     }
 
     pub(crate) fn address(mut self, address: &str) -> Attempt {
