@@ -246,7 +246,8 @@ fn keyring(typed: &Signin, ready: Option<&Ready>) -> Result<Option<Arc<dyn Keyri
         return Ok(None);
     }
     let of_lab = || Some(ready?.ca.parent()?.join("certificates"));
-    let usual = || Some(Files::folder_of(Files::usual_folder()?, typed.dns.as_deref(), &typed.ca));
+    let usual =
+        || Some(Files::folder_of(Files::usual_folder()?, typed.dns.as_deref().and_then(name_server), &typed.ca));
     let folder = typed.certificates.clone().or_else(of_lab).or_else(usual);
     let Some(folder) = folder else { return Ok(None) };
     Ok(Some(Arc::new(Files::open(folder)?)))
