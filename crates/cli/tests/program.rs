@@ -180,12 +180,20 @@ fn usage_errors_say_what_to_write() {
         (&["signin", "a@b.test", "--no-password", "--lab", "/nonexistent"], "is the lab running?"),
         (&["signin", "a@b.test", "--no-password", "--dns-limit", "0"], "above 0"),
         (&["ladder", "/nonexistent"], "/nonexistent"),
+        (&["lab", "--address", "192.0.2.1"], "from 127.0.0.1 on"),
+        (&["signin"], "<ADDRESS>"),
+        (&["signin", "a@b.test", "--plain"], "--stay"),
+        (&["sigin"], "signin"),
+        (&[], "Usage: signpost"),
     ] {
         let output = signpost().args(arguments).output().expect("runs");
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         let told = text(&output.stderr).replace('\n', " ");
         assert!(told.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "{arguments:?}: {told}");
     }
+    let help = signpost().args(["lab", "--help"]).output().expect("runs");
+    assert_eq!(help.status.code(), Some(0), "help that was asked for is no error");
+    assert!(text(&help.stdout).contains("--standard-ports"));
 }
 
 #[test]

@@ -109,7 +109,7 @@ impl Lab {
     pub async fn start(config: &LabConfig) -> Result<Lab, LabError> {
         let first = config.address.unwrap_or(FIRST_ADDRESS);
         if !first.is_loopback() {
-            return Err(LabError::Setup(format!("{first} is not a loopback address; the lab listens on no other")));
+            return Err(LabError::NotLoopback(first));
         }
         if config.standard_ports {
             return Lab::at(Plan::new(first, 0), config).await;
