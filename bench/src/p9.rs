@@ -96,7 +96,7 @@ impl Kind {
         let tickets = Tickets::new(Source { realm: Some(ready.realm.clone()), ..Source::default() });
         let log_on = LogOn {
             account: AccountName::parse(&user.login),
-            password: Some(Password::new(user.password.clone())),
+            password: user.password.clone().map(Password::new),
             tickets: Some(Arc::new(tickets)),
             workstation: "BENCH".to_owned(),
         };

@@ -28,7 +28,8 @@ pub(crate) enum Verb {
     Signin(Box<Signin>),
     /// Draws the call flow of a sign-in that was saved with `signin --save`.
     Ladder(Ladder),
-    /// Shows and changes what a deployment keeps: users, policies, sites, dial plans. Its servers may be running.
+    /// Shows and changes what a deployment keeps: users, policies, sites, dial plans, contacts, certificates. Its servers may
+    /// be running.
     Admin(Box<Admin>),
 }
 
@@ -49,10 +50,10 @@ pub(crate) struct Lab {
     /// First of ten consecutive loopback addresses [default: 127.77.0.10]
     #[arg(long, value_name = "ADDR")]
     pub(crate) address: Option<Ipv4Addr>,
-    /// Listen on 53, 80, 443 and 5061, so that foreign clients find the lab by DNS (needs root)
+    /// Listen on 53, 80, 88, 443 and 5061, so that foreign clients find the lab by DNS (needs root)
     #[arg(long)]
     pub(crate) standard_ports: bool,
-    /// Write where everything is to FILE (JSON) once the lab serves
+    /// Write where everything is to FILE (JSON) once the lab serves, and again when administration changes people
     #[arg(long, value_name = "FILE")]
     pub(crate) ready_file: Option<PathBuf>,
     /// Keep CA, users and ports in DIR from run to run
@@ -81,7 +82,7 @@ pub(crate) struct Signin {
     /// File whose first line is the password (else SIGNPOST_PASSWORD, else a prompt; never an argument)
     #[arg(long, value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
-    /// Ask for no password: the sign-in goes as far as it can without one
+    /// Use no password: sign in with the certificate that is kept, or go as far as is possible without
     #[arg(long, conflicts_with = "password_file")]
     pub(crate) no_password: bool,
     /// Mechanism
@@ -101,7 +102,8 @@ pub(crate) struct Signin {
     #[arg(long, value_enum, value_name = "WHAT", default_value_t = KerberosRc4::Services)]
     pub(crate) kerberos_rc4: KerberosRc4,
     /// Folder in which certificates of users are kept, one file each, readable by you alone
-    /// [default: signpost/certificates in the folder for programs' state; with --dns or --ca, one for that deployment in it]
+    /// [default: signpost/certificates in the folder for programs' state; with --dns or --ca, one for that deployment in it;
+    /// with --lab, one beside the lab's CA]
     #[arg(long, value_name = "DIR")]
     pub(crate) certificates: Option<PathBuf>,
     /// Use and keep no certificate
@@ -134,10 +136,10 @@ pub(crate) struct Signin {
     /// Longest time for one DNS query, seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     pub(crate) dns_limit: f64,
-    /// Longest time for one TCP connection, seconds
+    /// Longest time for one TCP connection (to a KDC 3 at most), seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub(crate) tcp_limit: f64,
-    /// Longest time for one TLS handshake, one HTTP exchange or one SIP answer, seconds
+    /// Longest time for one TLS handshake, one HTTP exchange, one SIP answer or one of a KDC (5 at most), seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub(crate) answer_limit: f64,
     /// Longest time for the whole of discovery, seconds
@@ -157,7 +159,7 @@ pub(crate) struct Signin {
     /// NTLM and Kerberos, with which a weak password can be guessed: show it to nobody who must not do that
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
-    /// Print one JSON document instead of text
+    /// Print one JSON document and no text: --ladder, --show, --dial and --verbose add nothing then
     #[arg(long)]
     pub(crate) json: bool,
     /// Show what the sign-in brought (repeatable)
@@ -171,7 +173,8 @@ pub(crate) struct Signin {
     pub(crate) verbose: bool,
     /// Remain signed in: show contacts and their presence as they change, take `status`, `note`, `add`, `remove`, `say`,
     /// `quit` from standard input (`help` lists them), and sign in again when the connection is lost. Ctrl-C signs out.
-    /// With --json, one JSON document a line: the sign-in, then whatever happens
+    /// The exit status is 13 when the server ends it. With --json, one JSON document a line: the sign-in, then whatever
+    /// happens
     #[arg(long)]
     pub(crate) stay: bool,
     /// With --stay in a terminal: print one line after another instead of filling the screen
@@ -184,7 +187,7 @@ pub(crate) struct Signin {
 pub(crate) struct Ladder {
     /// A record written by `signin --save`
     pub(crate) file: PathBuf,
-    /// Columns to draw in [default: the terminal's, else 100]
+    /// Columns to draw in, 60 to 240 [default: the terminal's, else 100]
     #[arg(long, value_name = "COLUMNS")]
     pub(crate) width: Option<usize>,
 }

@@ -6,10 +6,10 @@ use net::client::{Config, SetupError, Sockets};
 use signin::client::{SignIn, SignedIn};
 use signin::discover::client::Cached;
 use signin::io::Io;
-use signin::report::{Ending, Event, SignInReport, Verdict};
+use signin::report::{Ending, SignInReport, Verdict};
 use signin::stay::{End, Onlooker, Wish, stay};
 use std::time::Duration;
-use trace::record::{Record, What};
+use trace::record::Record;
 use trace::recorder::Recorder;
 
 /// A sign-in that can be run.
@@ -82,12 +82,7 @@ impl Attempt {
 async fn arrive<'a>(sign_in: &SignIn, io: &'a dyn Io) -> (Arrived, Option<SignedIn<'a>>) {
     match sign_in.run(io).await {
         Ok(signed_in) => {
-            let ending = Ending::SignedIn {
-                home: signed_in.home.clone(),
-                mechanism: signed_in.mechanism.clone(),
-                settings: signed_in.settled.json(),
-                contacts: signed_in.settled.contacts.as_ref().map_or(0, |list| list.contacts.len()),
-            };
+            let ending = signed_in.ending();
             let until = io.now().since_start;
             let prepared = sign_in.prepare_next(io, &signed_in).await;
             (Arrived { ending, reached: Some(signed_in.reached.clone()), prepared, until }, Some(signed_in))
@@ -101,23 +96,11 @@ async fn arrive<'a>(sign_in: &SignIn, io: &'a dyn Io) -> (Arrived, Option<Signed
 
 impl Arrived {
     fn outcome(self, address: &str, record: Record) -> Outcome {
-        let mut events = events(&record);
+        let mut events = record.told();
         events.retain(|(at, _)| *at <= self.until);
         let report = SignInReport::assemble(address, &events, &self.ending);
         Outcome { report, record, reached: self.reached, prepared: self.prepared }
     }
-}
-
-/// What the sign-in told, and when.
-pub(crate) fn events(record: &Record) -> Vec<(Duration, Event)> {
-    record
-        .entries
-        .iter()
-        .filter_map(|entry| match &entry.what {
-            What::Told(event) => Some((entry.at(), event.clone())),
-            _ => None,
-        })
-        .collect()
 }
 
 /// What this program calls itself.

@@ -238,7 +238,7 @@ impl Scene {
             aor,
             log_on: Some(LogOn {
                 account: AccountName::parse(&user.login),
-                password: Some(Password::new(user.password.clone())),
+                password: user.password.clone().map(Password::new),
                 tickets: Some(Arc::new(Tickets::new(Source { realm: Some(ready.realm.clone()), ..Source::default() }))),
                 workstation: "DEMO".to_owned(),
             }),

@@ -1,14 +1,16 @@
 //! The user's certificates as files: one for each address, certificate and key in PEM, readable by the user alone.
 //!
 //! A folder is for one deployment. One address may be somebody in several (a laboratory beside the real network), which are
-//! told apart by how they are reached: their name server and their roots ([`Files::folder_of`]). What is not told apart by
-//! that costs a password: the certificate of one is refused by the other, and replaced.
+//! told apart by how they are reached: their name server and their roots ([`Files::folder_of`]). Not by a server that was
+//! named: a deployment has several, and one certificate is good at all of them. What is not told apart by that costs a
+//! password: the certificate of one is refused by the other, and replaced.
 
 use miette::{IntoDiagnostic, Result, WrapErr};
 use signin::authenticate::keyring::{Keyring, UserCertificate};
 use signin::name::Aor;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -38,12 +40,14 @@ impl Files {
     }
 
     /// The folder within this one for the deployment that is reached by this name server and has these roots; the folder
-    /// itself for the one that the machine is set up for. A root is what is in its file, wherever it lies.
-    pub(crate) fn folder_of(folder: PathBuf, dns: Option<&str>, roots: &[PathBuf]) -> PathBuf {
+    /// itself for the one that the machine is set up for. A name server is an address, however it was written; a root is what
+    /// is in its file, wherever it lies.
+    pub(crate) fn folder_of(folder: PathBuf, dns: Option<SocketAddr>, roots: &[PathBuf]) -> PathBuf {
         let mut parts: Vec<Vec<u8>> =
             roots.iter().map(|root| fs::read(root).unwrap_or_else(|_| root.as_os_str().as_bytes().to_vec())).collect();
         parts.sort();
         parts.dedup();
+        let dns = dns.map(|dns| if dns.port() == 53 { dns.ip().to_string() } else { dns.to_string() });
         parts.extend(dns.map(|dns| format!("name server {dns}").into_bytes()));
         if parts.is_empty() {
             return folder;
@@ -131,6 +135,7 @@ fn pem_blocks(text: &str) -> impl Iterator<Item = (&str, Zeroizing<Vec<u8>>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arguments::name_server;
 
     /// A certificate that was made once for these tests; what stands for its key is any bytes.
     fn certificate(key: &[u8]) -> UserCertificate {
@@ -216,13 +221,19 @@ mod tests {
         };
         let (one, copy, other) = (root("one", "A"), root("copy", "A"), root("other", "B"));
         let of = |dns: Option<&str>, roots: &[&PathBuf]| {
+            let dns = dns.map(|dns| name_server(dns).expect("a name server"));
             let roots: Vec<PathBuf> = roots.iter().map(|root| (*root).clone()).collect();
             Files::folder_of(PathBuf::from("/certificates"), dns, &roots)
         };
         assert_eq!(of(None, &[]), Path::new("/certificates"), "the one this machine is set up for");
         assert_eq!(of(None, &[&one]), of(None, &[&copy, &one]), "a root is what is in its file");
         assert_eq!(of(None, &[&one, &other]), of(None, &[&other, &one]), "in any order");
-        let all = [of(None, &[]), of(None, &[&one]), of(None, &[&other]), of(Some("A"), &[]), of(Some("A"), &[&one])];
+        for (short, long) in [("192.0.2.53", "192.0.2.53:53"), ("2001:db8::53", "[2001:DB8:0::53]:53")] {
+            assert_eq!(of(Some(short), &[]), of(Some(long), &[]), "one name server in two spellings");
+        }
+        assert_ne!(of(Some("192.0.2.53"), &[]), of(Some("192.0.2.53:5353"), &[]));
+        let dns = "192.0.2.53";
+        let all = [of(None, &[]), of(None, &[&one]), of(None, &[&other]), of(Some(dns), &[]), of(Some(dns), &[&one])];
         for (nth, first) in all.iter().enumerate() {
             assert!(all[nth + 1..].iter().all(|second| second != first), "{all:?}");
         }

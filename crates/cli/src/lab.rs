@@ -8,8 +8,12 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use signin::old_cryptography::OldCryptography;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
+
+/// How often it is looked whether the ready-file is still true.
+const LOOK: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(typed: Typed) -> Result<ExitCode> {
     let config = LabConfig {
@@ -21,15 +25,35 @@ pub(crate) async fn run(typed: Typed) -> Result<ExitCode> {
     };
     let lab = Lab::start(&config).await.map_err(|error| explained(&error))?;
     let ready = lab.ready();
-    let json = serde_json::to_string_pretty(ready).into_diagnostic()?;
+    let json = written(ready)?;
     let text = if typed.json { format!("{json}\n") } else { table(ready, typed.ready_file.as_deref()) };
     crate::show::print(&text)?;
     if let Some(file) = &typed.ready_file {
         write_whole(file, &json)?;
     }
-    wait(typed.seconds).await;
+    let mut end = pin!(end(typed.seconds));
+    let mut told = ready.clone();
+    while tokio::time::timeout(LOOK, end.as_mut()).await.is_err() {
+        if let Some(file) = &typed.ready_file {
+            tell_again(&lab, file, &mut told)?;
+        }
+    }
     drop(lab);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Administration may give people other passwords and homes while the lab runs; then its file says so.
+fn tell_again(lab: &Lab, file: &Path, told: &mut Ready) -> Result<()> {
+    let now = lab.ready_now();
+    if now != *told {
+        write_whole(file, &written(&now)?)?;
+        *told = now;
+    }
+    Ok(())
+}
+
+fn written(ready: &Ready) -> Result<String> {
+    serde_json::to_string_pretty(ready).into_diagnostic()
 }
 
 /// A local error with its remedy.
@@ -46,7 +70,8 @@ fn write_whole(file: &Path, text: &str) -> Result<()> {
         .wrap_err_with(|| format!("{} cannot be written", file.display()))
 }
 
-async fn wait(seconds: Option<u64>) {
+/// When the lab is to stop.
+async fn end(seconds: Option<u64>) {
     let limit = async {
         match seconds {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
@@ -73,10 +98,11 @@ fn table(ready: &Ready, file: Option<&Path>) -> String {
     }
     let _ = writeln!(text);
     for user in &ready.users {
-        let _ = writeln!(text, "  {:<22} {:<16} {:<20} {}", user.address, user.login, user.password, user.note);
+        let password = user.password.as_deref().unwrap_or("(another one)");
+        let _ = writeln!(text, "  {:<22} {:<16} {password:<20} {}", user.address, user.login, user.note);
     }
     let how = match file {
-        Some(file) => format!("signpost signin {} --lab {}", ready.users[0].address, file.display()),
+        Some(file) => format!("signpost signin alice@contoso.test --lab {}", file.display()),
         None => "start it with --ready-file FILE, then: signpost signin alice@contoso.test --lab FILE".to_owned(),
     };
     let _ = writeln!(text, "\nTo sign in: {how}\nCtrl-C stops it.");

@@ -2,8 +2,9 @@
 
 use crate::arguments::Ladder;
 use miette::{IntoDiagnostic, Result, WrapErr};
+use ratatui::crossterm::terminal::size;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Write};
+use std::io::{BufReader, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use trace::record::Record;
@@ -34,6 +35,10 @@ pub(crate) fn save(record: &Record, path: &Path) -> Result<()> {
 
 /// Columns to draw in.
 pub(crate) fn columns(asked: Option<usize>) -> usize {
-    let terminal = || std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    asked.or_else(terminal).unwrap_or(100).clamp(60, 240)
+    let named = || std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+    let terminal = || {
+        let (columns, _) = std::io::stdout().is_terminal().then(size)?.ok()?;
+        Some(usize::from(columns))
+    };
+    asked.or_else(named).or_else(terminal).unwrap_or(100).clamp(60, 240)
 }

@@ -23,7 +23,15 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Without a terminal there is nobody to tell; the exit status still does.
+            let _ = error.print();
+            // Help that was asked for is no error.
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
     log_to_standard_error();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

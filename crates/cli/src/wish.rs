@@ -20,7 +20,7 @@ use signin::name::{AccountName, Aor};
 use signin::provision::client::Appearance;
 use signin::register::endpoint::Epid;
 use signin::secret::Password;
-use signin::tickets::{Cache, Source, TicketCache, Tickets};
+use signin::tickets::{Cache, Limits as TicketLimits, Source, TicketCache, Tickets};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -145,6 +145,10 @@ fn password(typed: &Signin, account: &AccountName) -> Result<Password> {
 fn ticket_source(typed: &Signin, ready: Option<&Ready>) -> Result<Source> {
     let machine = Krb5Conf::of_this_machine();
     let mut source = Source { realm: typed.realm.clone(), ..Source::default() };
+    let web = limits(typed)?.web;
+    let own = source.limits;
+    source.limits =
+        TicketLimits { dns: web.dns, tcp: web.tcp.min(own.tcp), answer: web.http.min(own.answer), kdcs: own.kdcs };
     match typed.kerberos_rc4 {
         KerberosRc4::Never => source.types.clone_from(&source.password_types),
         KerberosRc4::Services => {}
@@ -246,7 +250,8 @@ fn keyring(typed: &Signin, ready: Option<&Ready>) -> Result<Option<Arc<dyn Keyri
         return Ok(None);
     }
     let of_lab = || Some(ready?.ca.parent()?.join("certificates"));
-    let usual = || Some(Files::folder_of(Files::usual_folder()?, typed.dns.as_deref(), &typed.ca));
+    let usual =
+        || Some(Files::folder_of(Files::usual_folder()?, typed.dns.as_deref().and_then(name_server), &typed.ca));
     let folder = typed.certificates.clone().or_else(of_lab).or_else(usual);
     let Some(folder) = folder else { return Ok(None) };
     Ok(Some(Arc::new(Files::open(folder)?)))
@@ -353,6 +358,21 @@ mod tests {
             let found = (source.types.len(), source.password_types.len());
             assert_eq!(found, (services, passwords), "AES of both lengths, and RC4: {:?}", typed.kerberos_rc4);
         }
+    }
+
+    #[test]
+    fn what_is_typed_for_limits_holds_for_kdcs_too() {
+        use crate::arguments::{Arguments, Verb};
+        use clap::Parser;
+        let limits = |typed: &[&str]| {
+            let arguments = ["signpost", "signin", "alice@contoso.test"].iter().chain(typed);
+            let Verb::Signin(typed) = Arguments::parse_from(arguments).verb else { panic!("it is signin") };
+            let TicketLimits { dns, tcp, answer, .. } = ticket_source(&typed, None).expect("a source").limits;
+            [dns, tcp, answer].map(|limit| limit.as_secs())
+        };
+        assert_eq!(limits(&[]), [3, 3, 5]);
+        assert_eq!(limits(&["--dns-limit", "1", "--tcp-limit", "2", "--answer-limit", "4"]), [1, 2, 4]);
+        assert_eq!(limits(&["--dns-limit", "9", "--tcp-limit", "9", "--answer-limit", "9"]), [9, 3, 5], "others wait");
     }
 
     #[test]

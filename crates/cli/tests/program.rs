@@ -185,12 +185,20 @@ fn usage_errors_say_what_to_write() {
         (&["signin", "a@b.test", "--no-password", "--lab", "/nonexistent"], "is the lab running?"),
         (&["signin", "a@b.test", "--no-password", "--dns-limit", "0"], "above 0"),
         (&["ladder", "/nonexistent"], "/nonexistent"),
+        (&["lab", "--address", "192.0.2.1"], "from 127.0.0.1 on"),
+        (&["signin"], "<ADDRESS>"),
+        (&["signin", "a@b.test", "--plain"], "--stay"),
+        (&["sigin"], "signin"),
+        (&[], "Usage: signpost"),
     ] {
         let output = signpost().args(arguments).output().expect("runs");
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         let told = text(&output.stderr).replace('\n', " ");
         assert!(told.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "{arguments:?}: {told}");
     }
+    let help = signpost().args(["lab", "--help"]).output().expect("runs");
+    assert_eq!(help.status.code(), Some(0), "help that was asked for is no error");
+    assert!(text(&help.stdout).contains("--standard-ports"));
 }
 
 #[test]
@@ -340,9 +348,21 @@ fn a_password_that_was_set_counts_for_kerberos_and_ntlm_and_the_old_one_does_not
         }
     };
     check(&lab);
+    let told = |lab: &Lab, name: &str| {
+        let ready: Value = serde_json::from_slice(&std::fs::read(lab.ready()).expect("a file")).expect("JSON");
+        let users = ready["users"].as_array().expect("users");
+        users.iter().find(|user| user["address"] == format!("{name}@contoso.test")).expect("lives there").clone()
+    };
+    let began = Instant::now();
+    while told(&lab, "alice")["password"] != Value::Null {
+        assert!(began.elapsed() < Duration::from_secs(10), "the ready-file still tells alice's first password");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     lab.kill();
     lab.start_again(&[]);
     check(&lab);
+    assert_eq!(told(&lab, "alice")["password"], Value::Null);
+    assert_eq!(told(&lab, "bob")["password"], "Bob-in-the-lab-2");
 
     for (verb, expected) in [("disable", "krb-account-state"), ("enable", "kerberos")] {
         assert!(lab.admin(&["user", verb, "alice@contoso.test"]).status.success());

@@ -109,7 +109,7 @@ impl Lab {
     pub async fn start(config: &LabConfig) -> Result<Lab, LabError> {
         let first = config.address.unwrap_or(FIRST_ADDRESS);
         if !first.is_loopback() {
-            return Err(LabError::Setup(format!("{first} is not a loopback address; the lab listens on no other")));
+            return Err(LabError::NotLoopback(first));
         }
         if config.standard_ports {
             return Lab::at(Plan::new(first, 0), config).await;
@@ -161,7 +161,7 @@ impl Lab {
         let realm = Realm::start(&plan, folder, &store, &surroundings, &old)?;
         let common = Common::new(plan, folder, &store, &surroundings, &realm, old).await?;
         let mut lab = Lab {
-            ready: common.ready(folder, &realm),
+            ready: common.ready(folder, &realm, users(&store)),
             front_ends: Vec::new(),
             store,
             liveness: common.liveness.clone(),
@@ -179,9 +179,14 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Where everything is.
+    /// Where everything is, and who lived there when it started.
     pub fn ready(&self) -> &Ready {
         &self.ready
+    }
+
+    /// The same as it is by now: administration may have given people other passwords and homes, or removed them.
+    pub fn ready_now(&self) -> Ready {
+        Ready { users: users(&self.store), ..self.ready.clone() }
     }
 
     /// Its users.
@@ -366,7 +371,7 @@ impl Common {
         }
     }
 
-    fn ready(&self, folder: &Path, realm: &Realm) -> Ready {
+    fn ready(&self, folder: &Path, realm: &Realm, users: Vec<ReadyUser>) -> Ready {
         let host = |host: &Host| {
             let (role, pool, sip, https) = match host.kind {
                 Kind::Director => ("director", None, Some(5061), None),
@@ -383,13 +388,6 @@ impl Common {
                 https: https.map(|port| self.plan.listen(host, port)),
             }
         };
-        let user = |person: &people::Person| ReadyUser {
-            address: format!("{}@{DOMAIN}", person.name),
-            login: format!("{NETBIOS}\\{}", person.name),
-            password: person.password.to_owned(),
-            home: person.home.map(str::to_owned),
-            note: person.note.to_owned(),
-        };
         Ready {
             schema: SCHEMA,
             sip_domain: DOMAIN.to_owned(),
@@ -400,10 +398,27 @@ impl Common {
             kdc: Some(self.plan.kdc()),
             port_offset: self.plan.port_offset,
             hosts: self.plan.hosts.iter().map(host).collect(),
-            users: PEOPLE.iter().map(user).collect(),
+            users,
             admin: None,
         }
     }
+}
+
+/// The lab's people as the store has them now. A password that is not theirs any more is not told.
+fn users(store: &Store) -> Vec<ReadyUser> {
+    let user = |person: &people::Person| {
+        let aor = format!("{}@{DOMAIN}", person.name).parse().ok()?;
+        let account = store.account(&aor)?;
+        let password = people::first_password(&aor).filter(|password| store.is_password_of(&aor, password));
+        Some(ReadyUser {
+            address: aor.to_string(),
+            login: format!("{NETBIOS}\\{}", person.name),
+            password: password.map(|password| password.reveal().to_owned()),
+            home: account.user.home_pool,
+            note: person.note.to_owned(),
+        })
+    };
+    PEOPLE.iter().filter_map(user).collect()
 }
 
 /// The store in the folder; people are put in when it is new, so that what was changed in a kept lab stays. In one that
@@ -455,5 +470,26 @@ mod tests {
         assert_eq!(store.without_kerberos_keys(), Ok(vec![bob.clone()]), "nobody knows the second password");
         store.set_password(&bob, &Password::new("Bob-has-a-third".to_owned())).await.expect("a password");
         assert_eq!(store.without_kerberos_keys(), Ok(Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_a_password_or_a_home_that_is_theirs_no_more() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = open_store(folder.path()).await.expect("a store");
+        let told =
+            || users(&store).into_iter().map(|user| (user.address, user.password, user.home)).collect::<Vec<_>>();
+        let of = |name: &str| told().into_iter().find(|(address, ..)| *address == format!("{name}@{DOMAIN}"));
+        let at_first = told();
+        assert_eq!(at_first.len(), PEOPLE.len());
+        assert!(at_first.iter().all(|(_, password, _)| password.is_some()), "{at_first:?}");
+        let aor = |name: &str| format!("{name}@{DOMAIN}").parse().expect("an address");
+        store.set_password(&aor("bob"), &Password::new("Bob-has-another".to_owned())).await.expect("a password");
+        store.set_home(&aor("bob"), Some("pool1.contoso.test"), None).await.expect("a home");
+        store.remove_user(&aor("carol")).await.expect("gone");
+        let bob = ("bob@contoso.test".to_owned(), None, Some("pool1.contoso.test".to_owned()));
+        assert_eq!((of("bob"), of("carol")), (Some(bob), None));
+        assert_eq!(of("alice").as_ref(), at_first.first(), "of the others nothing changed");
+        store.set_password(&aor("bob"), &Password::new("Bob-in-the-lab-2".to_owned())).await.expect("a password");
+        assert!(of("bob").is_some_and(|(_, password, _)| password.is_some()), "the first one, again");
     }
 }

@@ -21,7 +21,7 @@ mod zone;
 pub use deployment::{Lab, LabConfig, STORE_FILE};
 pub use plan::{DOMAIN, Published};
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 /// Why the lab does not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,9 @@ pub enum LabError {
     /// A server would offer what it cannot.
     #[error(transparent)]
     Offer(#[from] signin::authenticate::offer::NotOutside),
+    /// It would not be on loopback.
+    #[error("{0} is not a loopback address; the lab listens on no other")]
+    NotLoopback(Ipv4Addr),
     /// The lab's own plan is wrong.
     #[error("{0}")]
     Setup(String),
@@ -83,6 +86,9 @@ impl LabError {
                 }
                 _ => "choose other loopback addresses with --address".to_owned(),
             },
+            LabError::NotLoopback(_) => {
+                "write a loopback address with --address, from 127.0.0.1 on, or leave it out".to_owned()
+            }
             LabError::File(_) | LabError::Store(_) | LabError::UserAuthority(_) => {
                 "look at the folder given with --state, or leave it out".to_owned()
             }

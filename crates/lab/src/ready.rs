@@ -58,17 +58,17 @@ pub struct ReadyHost {
     pub https: Option<SocketAddr>,
 }
 
-/// Somebody who can sign in, or cannot for a known reason.
+/// One of those whom the lab made: who can sign in, or cannot for a known reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadyUser {
     /// Sign-in address.
     pub address: String,
     /// Logon name.
     pub login: String,
-    /// Password; these people exist in the lab only.
-    pub password: String,
+    /// Password; these people exist in the lab only. `None` when another one was set: then nobody but who set it knows.
+    pub password: Option<String>,
     /// Home pool.
     pub home: Option<String>,
-    /// What is special about the user.
+    /// What is special about the user, as the lab made them.
     pub note: String,
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use lab::{Lab, LabConfig};
+use lab::Lab;
 use mechanism::user_certificate::{Fingerprint, UserCertificate};
 use net::client::Sockets;
 use signin::authenticate::certificate::client::{Applicant, CertificateError, Obtained, obtain};
@@ -10,7 +10,7 @@ use signin::authenticate::certificate::published::PublishedCertificates;
 use signin::http::Web;
 use signin::io::Io;
 use signin::web_ticket::client::TicketMeans;
-use support::{Attempt, LONG};
+use support::{Attempt, LONG, lab};
 use url::Url;
 use uuid::Uuid;
 
@@ -35,7 +35,7 @@ async fn ask(lab: &Lab, attempt: &Attempt, device: u128) -> Result<Obtained, Cer
 
 #[tokio::test]
 async fn a_certificate_is_obtained_kept_listed_and_revoked() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("a lab");
+    let lab = lab().await;
     let alice = Attempt::of(&lab, "alice");
     let aor = alice.sign_in.aor.clone();
     let first = ask(&lab, &alice, 1).await.expect("a certificate");
@@ -59,7 +59,7 @@ async fn a_certificate_is_obtained_kept_listed_and_revoked() {
 
 #[tokio::test]
 async fn who_has_no_password_or_is_barred_gets_no_certificate() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("a lab");
+    let lab = lab().await;
     let id = async |attempt: &Attempt| ask(&lab, attempt, 1).await.expect_err("refused").verdict().id;
     let alice = Attempt::of(&lab, "alice");
     assert_eq!(id(&alice.clone().password("wrong")).await, "wt-401-loop");

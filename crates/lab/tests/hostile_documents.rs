@@ -3,7 +3,6 @@
 
 mod support;
 
-use lab::{Lab, LabConfig};
 use net::client::Sockets;
 use signin::io::Io;
 use signin::name::Aor;
@@ -18,7 +17,7 @@ use signin::provision::presence::message::{
 use signin::session::Session;
 use sip::{Message, Name};
 use std::time::Duration;
-use support::{Attempt, SHORT, alice_signs_in};
+use support::{Attempt, SHORT, alice_signs_in, lab};
 
 const BATCH: &str = "application/msrtc-adrl-categorylist+xml";
 
@@ -81,7 +80,7 @@ fn note(owner: &Aor, container: u16, text: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_that_mean_harm() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("free ports");
+    let lab = lab().await;
     let (mut alice, _) = arrive(Attempt::of(&lab, "alice")).await;
     let (mut bob, _) = arrive(Attempt::of(&lab, "bob")).await;
     let deep = "<a>".repeat(100) + &"</a>".repeat(100);
@@ -130,7 +129,7 @@ async fn documents_that_mean_harm() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_somebody_elses_or_nowhere() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("free ports");
+    let lab = lab().await;
     let (mut alice, _) = arrive(Attempt::of(&lab, "alice")).await;
     let (mut carol, _) = arrive(Attempt::of(&lab, "carol")).await;
     let (own, others) = (aor("carol"), aor("alice"));
@@ -171,7 +170,7 @@ async fn what_is_somebody_elses_or_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_watches_himself_is_told_once() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("free ports");
+    let lab = lab().await;
     let (mut bob, settled) = arrive(Attempt::of(&lab, "bob")).await;
     let me = aor("bob");
     let list = settled.contacts.expect("a list");
@@ -212,7 +211,7 @@ async fn who_watches_himself_is_told_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_megabytes_of_contacts() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("free ports");
+    let lab = lab().await;
     let (mut carol, settled) = arrive(Attempt::of(&lab, "carol")).await;
     let me = aor("carol");
     let before = settled.contacts.expect("a list");

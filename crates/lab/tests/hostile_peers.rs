@@ -5,7 +5,7 @@
 
 mod support;
 
-use lab::{Lab, LabConfig};
+use lab::Lab;
 use mechanism::ntlm::Entropy;
 use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
 use signin::authenticate::association::Association;
@@ -18,7 +18,7 @@ use sip::{Draft, Message};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use support::{Attempt, LONG, SHORT, alice_signs_in, log_on};
+use support::{Attempt, LONG, SHORT, alice_signs_in, lab, log_on};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -26,10 +26,6 @@ use tokio_openssl::SslStream;
 
 /// The one Front End of its pool: nobody is redirected away from it.
 const SERVER: &str = "fe03.contoso.test";
-
-async fn lab() -> Lab {
-    Lab::start(&LabConfig::default()).await.expect("the lab starts")
-}
 
 fn address(lab: &Lab) -> SocketAddr {
     lab.ready().hosts.iter().find(|host| host.fqdn == SERVER).and_then(|host| host.sip).expect("it listens")

@@ -2,12 +2,11 @@
 
 mod support;
 
-use lab::{Lab, LabConfig};
 use signin::io::Operation;
 use signin::name::Aor;
 use std::time::{Duration, Instant};
 use store::{Account, ImportMode, NewUser, Store, read_contacts};
-use support::Attempt;
+use support::{Attempt, lab};
 use trace::What;
 
 const CONTACTS: usize = 1_000;
@@ -39,7 +38,7 @@ async fn fill(store: &Store) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_contacts_in_a_second() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("free ports");
+    let lab = lab().await;
     fill(lab.store()).await;
     // The first run pays for what is only paid once; a machine that is busy with other tests may need another try.
     let mut best = Duration::MAX;

@@ -16,7 +16,7 @@ use signin::session::Session;
 use sip::{Message, Name};
 use std::time::Duration;
 use store::Store;
-use support::Attempt;
+use support::{Attempt, lab};
 
 /// Within this, a change is to be seen elsewhere.
 const SOON: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ async fn told(session: &mut Session<'_>, content_type: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_travel_between_pools_and_endpoints() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("free ports");
+    let lab = lab().await;
     let (mut alice, settled) = arrive(Attempt::of(&lab, "alice").epid("00a11ce001")).await;
     let (mut other, _) = arrive(Attempt::of(&lab, "alice").epid("00a11ce002")).await;
     let (mut bob, _) = arrive(Attempt::of(&lab, "bob").epid("000b0b0001")).await;

@@ -3,7 +3,7 @@
 
 mod support;
 
-use lab::{Lab, LabConfig};
+use lab::Lab;
 use mechanism::user_certificate::{
     CertificateRequest, Order, RequestLimits, UserCertificateAuthority, new_key, request,
 };
@@ -18,12 +18,8 @@ use signin::web_ticket::signed;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Attempt, Outcome, Pocket};
+use support::{Attempt, Outcome, Pocket, lab};
 use uuid::Uuid;
-
-async fn lab() -> Lab {
-    Lab::start(&LabConfig::default()).await.expect("a lab")
-}
 
 /// Alice at her preferred Front End, with tickets and a keyring.
 fn alice(lab: &Lab, pocket: &Arc<Pocket>) -> Attempt {

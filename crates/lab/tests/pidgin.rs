@@ -3,16 +3,16 @@
 //! The client runs headless in a mount namespace of its own, with the lab's DNS as its only name server and the lab's CA
 //! as its only root. The lab listens on the standard ports of loopback addresses, since pidgin-sipe knows no others.
 
+mod sipe;
+
 use lab::{Lab, LabConfig, Published};
 use serde_json::Value;
 use signin::old_cryptography::{OldAlgorithm, OldCryptography};
+use sipe::{NEEDS, counterpart, program};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 use std::time::Duration;
-
-const NEEDS: &str = "needs pidgin-sipe, libpurple-dev and root; run by make test";
 
 /// What a run of the client said, and how it ended.
 struct Run {
@@ -100,7 +100,7 @@ impl<'a> Client<'a> {
             .args(["--transport", if self.server.is_empty() { "auto" } else { "tls" }])
             .arg("--debug")
             .arg(debug.path())
-            .env("PW", self.password.unwrap_or(&known.password));
+            .env("PW", self.password.or(known.password.as_deref()).expect("the first one"));
         if let Some(tickets) = self.tickets {
             let conf = ready.krb5_conf.as_ref().expect("the lab has a realm");
             command.arg("--sso").env("KRB5_CONFIG", conf).env("KRB5CCNAME", format!("FILE:{}", tickets.display()));
@@ -117,21 +117,6 @@ fn run_of(output: &Output, debug: &Path) -> Run {
     let end = String::from_utf8_lossy(&log[log.len().saturating_sub(6000)..]);
     let all = format!("{text}{}\nend of the client's log:\n{end}", String::from_utf8_lossy(&output.stderr));
     Run { events, code: output.status.code(), log: String::from_utf8_lossy(&log).into_owned(), all }
-}
-
-fn counterpart(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/counterparts/pidgin").join(file)
-}
-
-/// The headless client, built once.
-fn program() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sipe_signin-{}", std::process::id()));
-        let output = Command::new("bash").arg(counterpart("build.sh")).arg(&path).output().expect("bash runs");
-        assert!(output.status.success(), "{NEEDS}:\n{}", String::from_utf8_lossy(&output.stderr));
-        path
-    })
 }
 
 /// A lab on standard ports; each test has addresses of its own.
@@ -257,7 +242,8 @@ fn kinit(lab: &Lab, user: &str, cache: &Path) {
         .stdout(std::process::Stdio::null())
         .spawn()
         .expect("kinit runs");
-    writeln!(kinit.stdin.take().expect("its input"), "{}", known.password).expect("written");
+    writeln!(kinit.stdin.take().expect("its input"), "{}", known.password.as_ref().expect("the first one"))
+        .expect("written");
     assert!(kinit.wait().expect("kinit ends").success(), "kinit of {user}");
 }
 

@@ -3,12 +3,11 @@
 
 mod support;
 
-use lab::{Lab, LabConfig};
 use signin::report::Certainty::{self, Certain, Consistent};
 use signin::report::StepResult;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
-use support::{Attempt, Outcome, alice_signs_in};
+use support::{Attempt, Outcome, alice_signs_in, lab};
 use tokio::net::{TcpListener, UdpSocket};
 use trace::record::What;
 
@@ -45,7 +44,7 @@ impl Refusal {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_refusal_has_its_own_verdict() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("the lab starts");
+    let lab = lab().await;
     let dir = "dir.contoso.test";
     let of = |name: &str| Attempt::of(&lab, name);
     let table = [
@@ -219,7 +218,7 @@ async fn each_refusal_has_its_own_verdict() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_refused_the_same_way_when_discovery_meets_it_first() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("the lab starts");
+    let lab = lab().await;
     let outcome = Attempt::of(&lab, "alice").password("not this one").run().await;
     assert_eq!((outcome.id(), outcome.report.failed_step), ("ntlm-wrong-password", Some(3)), "{}", outcome.ladder());
     assert_eq!(outcome.report.registers.len(), 1, "one server refused it, no other is asked: accounts lock");
@@ -228,7 +227,7 @@ async fn a_wrong_password_is_refused_the_same_way_when_discovery_meets_it_first(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_learns_which_accounts_exist() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("the lab starts");
+    let lab = lab().await;
     let mut answers = Vec::new();
     for (login, address) in [
         ("CONTOSO\\alice", "alice@contoso.test"),
@@ -280,7 +279,7 @@ fn without_randomness(line: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_is_bounded_and_told_apart() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("the lab starts");
+    let lab = lab().await;
     let deaf = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let port = 5070;
     let listen = SocketAddr::from((Ipv4Addr::new(127, 77, 0, 13), port + lab.ready().port_offset));
@@ -301,7 +300,7 @@ async fn silence_is_bounded_and_told_apart() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn homes_that_are_down() {
-    let mut lab = Lab::start(&LabConfig::default()).await.expect("the lab starts");
+    let mut lab = lab().await;
     let director = "dir.contoso.test";
 
     lab.stop("fe03.contoso.test").await;

@@ -2,9 +2,8 @@
 
 mod support;
 
-use lab::{Lab, LabConfig};
 use signin::io::Io;
-use support::Attempt;
+use support::{Attempt, lab};
 use trace::record::Record;
 use trace::replay::{Replay, run};
 
@@ -17,7 +16,7 @@ fn kept(record: &Record) -> Record {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_recorded_plays_back_to_the_same_ladder() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("the lab starts");
+    let lab = lab().await;
     let attempts = [
         Attempt::of(&lab, "alice"),
         Attempt::of(&lab, "bob").at("dir.contoso.test"),
@@ -53,7 +52,7 @@ async fn what_was_recorded_plays_back_to_the_same_ladder() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_password_plays_back_differently_and_says_where() {
-    let lab = Lab::start(&LabConfig::default()).await.expect("the lab starts");
+    let lab = lab().await;
     let attempt = Attempt::of(&lab, "frank").at("fe03.contoso.test");
     let other = attempt.clone().password("another");
     let record = attempt.run().await.record;

@@ -20,17 +20,16 @@ use openssl::hash::{MessageDigest, hash};
 use signin::authenticate::client::Choice;
 use signin::authenticate::keyring::Keyring;
 use signin::authenticate::message::Scheme;
-use signin::io::{Io, Now, Operation, Outcome, Pending};
-use signin::report::{Ending, Event, SignInReport};
+use signin::client::SignedIn;
+use signin::io::{self, Io, Now, Operation, Pending};
+use signin::report::Event;
 use signin::tickets::{Cache, Source, TicketCache, Tickets};
 use signin::web_ticket::proof_key::ProofKey;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use support::{Attempt, Pocket};
-use trace::record::{Record, What};
-use trace::recorder::Recorder;
+use support::{Attempt, Outcome, Pocket, run_through};
 use tracing_subscriber::fmt::MakeWriter;
 
 const RIGHT: &str = "Alice-in-the-lab-1";
@@ -138,18 +137,18 @@ impl<'a> MakeWriter<'a> for Log {
 struct Spy {
     sockets: Sockets,
     drawn: Mutex<Vec<Vec<u8>>>,
-    said: Arc<Mutex<Vec<String>>>,
+    said: Mutex<Vec<String>>,
 }
 
 impl Io for Spy {
-    fn perform(&self, operation: Operation) -> Pending<'_, Outcome> {
+    fn perform(&self, operation: Operation) -> Pending<'_, io::Outcome> {
         if let Operation::Exchange { request, .. } = &operation {
             self.said.lock().expect("not poisoned").push(String::from_utf8_lossy(&request.body).into_owned());
         }
         let answer = self.sockets.perform(operation);
         Box::pin(async move {
             let outcome = answer.await;
-            if let Outcome::Answered(Ok(response)) = &outcome {
+            if let io::Outcome::Answered(Ok(response)) = &outcome {
                 self.said.lock().expect("not poisoned").push(String::from_utf8_lossy(&response.body).into_owned());
             }
             outcome
@@ -226,56 +225,38 @@ fn of_session(spy: &Spy) -> Vec<Canary> {
 
 /// Everything that can be printed of a sign-in.
 struct Shown {
-    report: SignInReport,
-    record: Record,
+    outcome: Outcome,
     secrets: Vec<Canary>,
 }
 
 impl Shown {
     fn places(&self) -> Vec<(&'static str, Vec<u8>)> {
+        let Outcome { report, record } = &self.outcome;
         let mut saved = Vec::new();
-        let record = self.record.clone().without_randomness();
-        record.write(&mut saved).expect("a vector takes everything");
-        let verdict = self.report.verdict.as_ref();
+        let kept = record.clone().without_randomness();
+        kept.write(&mut saved).expect("a vector takes everything");
+        let verdict = report.verdict.as_ref();
         let verdict = verdict.map(|verdict| format!("{verdict:?} {} {}", verdict.sentence, verdict.fix));
         vec![
             ("the saved record", saved),
-            ("Debug of the record", format!("{record:?}").into_bytes()),
-            ("the ladder", trace::ladder::text(&self.record, 200).into_bytes()),
-            ("the report", serde_json::to_vec(&self.report).expect("serialises")),
-            ("Debug of the report", format!("{:?}", self.report).into_bytes()),
+            ("Debug of the record", format!("{kept:?}").into_bytes()),
+            ("the ladder", trace::ladder::text(record, 200).into_bytes()),
+            ("the report", serde_json::to_vec(report).expect("serialises")),
+            ("Debug of the report", format!("{report:?}").into_bytes()),
             ("the verdict", verdict.unwrap_or_default().into_bytes()),
         ]
     }
 }
 
 async fn run(attempt: Attempt) -> Shown {
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let address = attempt.sign_in.aor.to_string();
     let sockets = Sockets::new(attempt.sockets).expect("good sockets");
-    let spy = Spy { sockets, drawn: Mutex::default(), said };
-    let recorder = Recorder::new(spy, &address, "test");
-    let ending = match attempt.sign_in.run(&recorder).await {
-        Ok(signed_in) => {
-            let ending = Ending::SignedIn {
-                home: signed_in.home.clone(),
-                mechanism: signed_in.mechanism.clone(),
-                settings: signed_in.settled.json(),
-                contacts: signed_in.settled.contacts.as_ref().map_or(0, |list| list.contacts.len()),
-            };
-            tracing::trace!("{:?}", attempt.sign_in.prepare_next(&recorder, &signed_in).await);
-            signed_in.session.sign_out().await;
-            ending
-        }
-        Err(verdict) => Ending::Failed(verdict),
+    let spy = Spy { sockets, drawn: Mutex::default(), said: Mutex::default() };
+    let sign_in = &attempt.sign_in;
+    let prepare = async |io: &dyn Io, signed_in: &SignedIn<'_>| {
+        tracing::trace!("{:?}", sign_in.prepare_next(io, signed_in).await);
     };
-    let record = recorder.record();
-    let told = record.entries.iter().filter_map(|entry| match &entry.what {
-        What::Told(event) => Some((entry.at(), event.clone())),
-        _ => None,
-    });
-    let report = SignInReport::assemble(&address, &told.collect::<Vec<_>>(), &ending);
-    Shown { report, secrets: of_session(recorder.world()), record }
+    let (outcome, recorder) = run_through(sign_in, spy, prepare).await;
+    Shown { outcome, secrets: of_session(recorder.world()) }
 }
 
 // ---- sign-ins ----------------------------------------------------------------------------------------------
@@ -411,7 +392,8 @@ async fn nothing_secret_ever_shows() {
     for (attempt, mechanism) in attempts.into_iter().chain([(wrong_kerberos, None)]) {
         tracing::trace!("{:?} {:?} {:?}", attempt.sign_in, attempt.sign_in.log_on, attempt.sign_in.keyring);
         let shown = run(attempt).await;
-        assert_eq!(shown.report.mechanism.as_deref(), mechanism, "{:?}", shown.report.verdict);
+        let report = &shown.outcome.report;
+        assert_eq!(report.mechanism.as_deref(), mechanism, "{:?}", report.verdict);
         places.extend(shown.places());
         secrets.extend(shown.secrets);
     }

@@ -28,7 +28,7 @@ use crate::provision::client::{self as provision, Appearance, Endpoint, Settled}
 use crate::register::client::{self as register, Accepted, RegisterFailure, Registration};
 use crate::register::endpoint::Epid;
 use crate::register::message::RedirectTarget;
-use crate::report::{Certainty, Event, Step, StepResult, Verdict};
+use crate::report::{Certainty, Ending, Event, Step, StepResult, Verdict};
 use crate::round::{Ended, Round};
 use crate::session::Session;
 use sip::Message;
@@ -84,6 +84,18 @@ pub struct SignedIn<'a> {
     pub reached: Cached,
     /// What [`SignIn::prepare_next`] needs: the offer of certificates.
     pub(crate) certificates: Option<Challenge>,
+}
+
+impl SignedIn<'_> {
+    /// How the sign-in ended, for its report.
+    pub fn ending(&self) -> Ending {
+        Ending::SignedIn {
+            home: self.home.clone(),
+            mechanism: self.mechanism.clone(),
+            settings: self.settled.json(),
+            contacts: self.settled.contacts.as_ref().map_or(0, |list| list.contacts.len()),
+        }
+    }
 }
 
 /// A server to go to: a candidate of discovery, or a Contact of a redirect.

@@ -18,6 +18,7 @@
 //! Pauses between attempts double from [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], each taken at random between a half and the
 //! whole, so that the clients of a server that comes back do not come all at once. Both are our own choice.
 
+mod errand;
 mod living;
 mod wish;
 
@@ -26,6 +27,7 @@ pub use wish::{End, Happening, Wish};
 use crate::client::{SignIn, SignedIn, Unsuccessful};
 use crate::io::Io;
 use crate::provision::picture::Picture;
+use errand::Errand;
 use futures_util::future::{Either, select};
 use futures_util::stream::{Stream, StreamExt};
 use living::{Living, Over, Rest};
@@ -53,6 +55,7 @@ pub async fn stay<'a>(
     wishes: &mut (dyn Stream<Item = Wish> + Send + Unpin),
     onlooker: &mut dyn Onlooker,
 ) -> End {
+    let attempts = Errand::new(io);
     let (mut signed_in, mut again) = (signed_in, false);
     let mut sign_in = sign_in.clone();
     loop {
@@ -68,7 +71,7 @@ pub async fn stay<'a>(
         };
         onlooker.see(&picture, Happening::Lost { why });
         sign_in.appearance = appearance;
-        signed_in = match come_back(&sign_in, io, &picture, wishes, onlooker).await {
+        signed_in = match come_back(&sign_in, &attempts, &picture, wishes, onlooker).await {
             Ok(signed_in) => signed_in,
             Err(end) => return end,
         };
@@ -79,11 +82,12 @@ pub async fn stay<'a>(
 /// Signs in again, however long it takes. Wishes that come meanwhile cannot be fulfilled, but for the one to quit.
 async fn come_back<'a>(
     sign_in: &SignIn,
-    io: &'a dyn Io,
+    errand: &'a Errand<'_>,
     picture: &Picture,
     wishes: &mut (dyn Stream<Item = Wish> + Send + Unpin),
     onlooker: &mut dyn Onlooker,
 ) -> Result<SignedIn<'a>, End> {
+    let io: &dyn Io = errand;
     let mut longest = FIRST_PAUSE;
     for attempt in 1.. {
         let time = pause(io, longest);
@@ -93,7 +97,10 @@ async fn come_back<'a>(
             return Err(End::SignedOut);
         }
         match meanwhile(sign_in.attempt(io), picture, wishes, onlooker).await {
-            None => return Err(End::SignedOut),
+            None => {
+                errand.call_off().await;
+                return Err(End::SignedOut);
+            }
             Some(Ok(signed_in)) => return Ok(signed_in),
             Some(Err(Unsuccessful { verdict, refused: true })) => return Err(End::Refused(verdict)),
             Some(Err(Unsuccessful { verdict, refused: false })) => onlooker.see(picture, Happening::Failed(verdict)),

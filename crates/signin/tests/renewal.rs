@@ -4,7 +4,7 @@
 mod phone;
 mod world;
 
-use futures_util::future::ready;
+use futures_util::future::{pending, ready};
 use futures_util::stream::poll_fn;
 use mechanism::tls_dsk::{self, Policy};
 use mechanism::user_certificate::{
@@ -41,6 +41,8 @@ const HOUR: i64 = 3600;
 #[derive(Default)]
 struct Register {
     down: AtomicBool,
+    /// Says nothing at all.
+    mute: AtomicBool,
     published: Mutex<Vec<Publication>>,
 }
 
@@ -48,6 +50,9 @@ impl PublishedCertificates for Register {
     fn publish(&self, publication: Publication) -> Pending<'_, Result<(), DirectoryError>> {
         if self.down.load(Ordering::SeqCst) {
             return Box::pin(ready(Err(DirectoryError::failed("out of order"))));
+        }
+        if self.mute.load(Ordering::SeqCst) {
+            return Box::pin(pending());
         }
         self.published.lock().expect("no panic").push(publication);
         Box::pin(ready(Ok(())))
@@ -163,40 +168,58 @@ impl Deployment {
 
     /// alice stays so long, with the certificate alone or with the password besides.
     fn stay(&self, pocket: &Arc<Pocket>, with_password: bool, hours: u64) -> (Vec<String>, End) {
+        self.stay_through(pocket, with_password, hours, None)
+    }
+
+    /// The same, and after so many hours the connection is lost.
+    fn stay_through(
+        &self,
+        pocket: &Arc<Pocket>,
+        with_password: bool,
+        hours: u64,
+        mut lost_after: Option<u64>,
+    ) -> (Vec<String>, End) {
         let mut sign_in: SignIn = sign_in("alice", "fe01");
         sign_in.keyring = Some(pocket.clone());
         if !with_password {
             sign_in.log_on = None;
         }
         let world = &self.world;
-        let until = Io::now(world).since_start + Duration::from_secs(hours * 3600);
+        let begun = Io::now(world).since_start;
         let mut quit = poll_fn(|context| {
-            if Io::now(world).since_start < until {
-                world.wake_at(until, context.waker());
+            let after = |hours: u64| begun + Duration::from_secs(hours * 3600);
+            if lost_after.take_if(|hours| after(*hours) <= Io::now(world).since_start).is_some() {
+                world.cut_off("fe01");
+            }
+            let next = after(lost_after.unwrap_or(hours));
+            if Io::now(world).since_start < next {
+                world.wake_at(next, context.waker());
                 return Poll::Pending;
             }
             Poll::Ready(Some(Wish::Quit))
         });
-        let mut notes = Notes::default();
+        let mut notes = Notes { world: world.clone(), lines: Vec::new() };
         let end = world.run(async {
             let signed_in = sign_in.run(world).await.map_err(|verdict| verdict.sentence).expect("signs in");
             stay(&sign_in, world, signed_in, &mut quit, &mut notes).await
         });
-        (notes.0, end)
+        (notes.lines, end)
     }
 }
 
 /// What is said of connections and certificates.
-#[derive(Default)]
-struct Notes(Vec<String>);
+struct Notes {
+    world: World,
+    lines: Vec<String>,
+}
 
 impl Onlooker for Notes {
     fn see(&mut self, _: &Picture, happening: Happening) {
-        self.0.push(match happening {
+        self.lines.push(match happening {
             Happening::SignedIn { mechanism, .. } => format!("signed in with {mechanism}"),
             Happening::Certificate { .. } => "a new certificate".to_owned(),
             Happening::Remark(remark) => format!("! {remark}"),
-            Happening::Lost { why } => format!("lost: {why}"),
+            Happening::Lost { why } => format!("lost: {why}; {} web connections left", self.world.browsing()),
             Happening::Failed(verdict) => format!("failed: {}", verdict.id),
             _ => return,
         });
@@ -277,4 +300,17 @@ fn a_service_that_is_down_is_asked_again_and_the_endpoint_goes_on() {
     deployment.register.down.store(false, Ordering::SeqCst);
     let (notes, _) = deployment.stay(&pocket, true, 1);
     assert_eq!(notes, ["signed in with NTLM", "a new certificate"], "the old one is over");
+}
+
+#[test]
+fn a_renewal_that_is_called_off_leaves_no_connection_behind() {
+    let deployment = Deployment::new();
+    let pocket = pocket(deployment.issue(40 * HOUR));
+    deployment.register.mute.store(true, Ordering::SeqCst);
+    // It is begun in the thirty-sixth hour, and again with the next connection; the service answers neither.
+    let (notes, end) = deployment.stay_through(&pocket, false, 38, Some(37));
+    assert_eq!(end, End::SignedOut, "{notes:?}");
+    let lost = "lost: the server closed the connection; 0 web connections left";
+    assert_eq!(notes, ["signed in with TLS-DSK", lost, "signed in with TLS-DSK"]);
+    assert_eq!(deployment.world.browsing(), 0, "nor when the user quits");
 }

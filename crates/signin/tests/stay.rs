@@ -14,8 +14,10 @@ use signin::report::Verdict;
 use signin::stay::{End, Happening, Onlooker, Wish, stay};
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use world::trouble::{Ailing, Health};
 use world::{Plan, World, aor};
 
 /// What happens at a moment.
@@ -293,6 +295,26 @@ fn another_password_ends_it_after_one_attempt() {
     let (lines, end) = world.run(live(&world, "alice", "fe01", alice));
     assert!(matches!(&end, End::Refused(Verdict { id, .. }) if id == "ntlm-wrong-password"), "{end:?}");
     assert_eq!(lines.last().map(String::as_str), Some("waiting for attempt 1"));
+}
+
+#[test]
+fn whoever_quits_while_signing_in_again_leaves_no_connection_behind() {
+    let world = World::empty();
+    world.user("alice", Some("pool1"), None);
+    let ailing = Ailing::new(&world);
+    world.server(Plan { ntlm: Some(Arc::new(ailing.clone())), ..Plan::front_end("fe01", "pool1") });
+    world.alias("pool1", "fe01");
+    let alice = Script::new(&world)
+        .event(5, |world| {
+            ailing.is(Health::Mute);
+            world.cut_off("fe01");
+        })
+        .event(6, |_| ())
+        .event(10, |world| assert_eq!(world.connected(), 1, "the attempt is under way"))
+        .at(10, Wish::Quit);
+    let (lines, end) = world.run(live(&world, "alice", "fe01", alice));
+    assert_eq!((end, lines.last().map(String::as_str)), (End::SignedOut, Some("waiting for attempt 1")));
+    assert_eq!(world.connected(), 0);
 }
 
 #[test]

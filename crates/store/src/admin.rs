@@ -77,6 +77,12 @@ impl Store {
         self.memory.index().by_aor(aor).map(|entry| entry.account())
     }
 
+    /// Whether this is the user's password, for whoever tells people which one they have. Logging on is another matter:
+    /// here nothing is counted, and an answer takes longer or shorter.
+    pub fn is_password_of(&self, aor: &Aor, password: &Password) -> bool {
+        self.memory.index().by_aor(aor).is_some_and(|entry| entry.has_password(password))
+    }
+
     /// How many users there are.
     pub fn user_count(&self) -> usize {
         self.memory.index().len()

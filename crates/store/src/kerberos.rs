@@ -17,7 +17,6 @@ use crate::writer::unavailable;
 use mechanism::kerberos::crypto::{EncryptionType, Key};
 use mechanism::kerberos::kdc::{self, Keys, Principals, Unavailable};
 use mechanism::kerberos::name::{NameType, Principal};
-use mechanism::ntlm::NtHash;
 use rusqlite::{Connection, OptionalExtension, params};
 use signin::directory::DirectoryError;
 use signin::name::{AccountName, Aor};
@@ -42,13 +41,10 @@ impl Store {
             if load(batch.tables(), id)?.is_some() {
                 return Ok(true);
             }
-            let kept = users::load(batch.tables(), id)?.and_then(|entry| entry.nt_hash);
-            let (Some(kept), Some(realm)) = (kept, realm(batch.tables())?) else { return Ok(false) };
-            let right = *kept.to_hex() == *NtHash::of_password(password.reveal()).to_hex();
-            if right {
-                replace(batch.tables(), id, &keys_of(&aor, &realm, &password))?;
-            }
-            Ok(right)
+            let right = users::load(batch.tables(), id)?.is_some_and(|entry| entry.has_password(&password));
+            let Some(realm) = realm(batch.tables())?.filter(|_| right) else { return Ok(false) };
+            replace(batch.tables(), id, &keys_of(&aor, &realm, &password))?;
+            Ok(true)
         })
     }
 

@@ -4,6 +4,7 @@ use mechanism::ntlm::NtHash;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use signin::directory::User;
 use signin::name::{AccountName, Aor};
+use signin::secret::Password;
 use std::collections::HashMap;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -29,6 +30,11 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn account(&self) -> Account {
         Account { user: User::clone(&self.user), logins: self.logins.clone() }
+    }
+
+    pub(crate) fn has_password(&self, password: &Password) -> bool {
+        let kept = self.nt_hash.as_ref();
+        kept.is_some_and(|kept| *kept.to_hex() == *NtHash::of_password(password.reveal()).to_hex())
     }
 }
 

@@ -119,4 +119,7 @@ fn another_process_may_set_the_password() {
     let alice = aor("alice@contoso.test");
     admin.set_password(&alice, &Password::new("second".to_owned())).wait().expect("a password");
     assert!(is_key_of(&find(&server, NameType::Principal, "alice").expect("alice"), "second"), "at once");
+    server.refresh().wait().expect("it looks");
+    let is = |password: &str| server.is_password_of(&alice, &Password::new(password.to_owned()));
+    assert!(is("second") && !is("first") && !is(""));
 }

@@ -153,6 +153,15 @@ impl Record {
         Ok(Record { header, entries, truncated })
     }
 
+    /// What the sign-in told, and when, since the start.
+    pub fn told(&self) -> Vec<(Duration, Event)> {
+        let told = |entry: &Entry| match &entry.what {
+            What::Told(event) => Some((entry.at(), event.clone())),
+            _ => None,
+        };
+        self.entries.iter().filter_map(told).collect()
+    }
+
     /// The record without the randomness that was drawn, of which session keys are made, and without the web tickets and
     /// their keys, which open what they are for. What is shown of the record stays the same; only the sign-in itself
     /// cannot be run again from it.

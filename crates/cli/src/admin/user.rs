@@ -48,7 +48,7 @@ pub(super) enum Verb {
         address: Aor,
         /// FQDN of the home pool
         pool: String,
-        /// FQDN of the pool that takes over when it fails
+        /// FQDN of the pool that takes over when it fails; without this, none does any more
         #[arg(long, value_name = "POOL")]
         backup: Option<String>,
     },

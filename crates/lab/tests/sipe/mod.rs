@@ -47,7 +47,7 @@ impl Client {
             .args(["--user", &address, "--login", user, "--password-env", "PW", "--auth", "ntlm"])
             .args(["--seconds", "60", "--server", "", "--transport", "auto", "--stay", "--debug"])
             .arg(log.path())
-            .env("PW", &known.password)
+            .env("PW", known.password.as_ref().expect("the first one"))
             .env("MACHINE", machine)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -191,15 +191,16 @@ fn place_and_alias(contact: &Value) -> String {
     format!("{user} ({alias}) in {}", text(contact, "group"))
 }
 
-fn counterpart(file: &str) -> PathBuf {
+/// A file beside the client's source.
+pub(crate) fn counterpart(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/counterparts/pidgin").join(file)
 }
 
 /// The headless client, built once.
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sipe_talk-{}", std::process::id()));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sipe_signin-{}", std::process::id()));
         let output = Command::new("bash").arg(counterpart("build.sh")).arg(&path).output().expect("bash runs");
         assert!(output.status.success(), "{NEEDS}:\n{}", String::from_utf8_lossy(&output.stderr));
         path

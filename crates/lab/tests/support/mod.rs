@@ -2,11 +2,11 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
-use lab::Lab;
+use lab::{Lab, LabConfig};
 use net::client::{Config, Sockets};
 use signin::authenticate::client::Choice;
 use signin::authenticate::keyring::{Keyring, UserCertificate};
-use signin::client::SignIn;
+use signin::client::{SignIn, SignedIn};
 use signin::connect::client::Limits as ConnectLimits;
 use signin::discover::AccessLocation;
 use signin::discover::client::{Ask, Limits as DiscoveryLimits, Manual};
@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
-use trace::record::{Record, What};
+use trace::record::Record;
 use trace::recorder::Recorder;
 
 /// Nothing on loopback takes as long.
@@ -29,6 +29,11 @@ pub(crate) const LONG: Duration = Duration::from_secs(10);
 
 /// For waits that are meant to run out.
 pub(crate) const SHORT: Duration = Duration::from_millis(300);
+
+/// A lab as it comes, on ports that are free.
+pub(crate) async fn lab() -> Lab {
+    Lab::start(&LabConfig::default()).await.expect("free ports")
+}
 
 /// A sign-in that can be run, with everything in reach of a test.
 #[derive(Clone)]
@@ -72,7 +77,8 @@ impl Attempt {
             port_offset: ready.port_offset,
             ..Config::default()
         };
-        Attempt { sign_in: wish(&address, &user.login, &user.password), sockets }
+        let password = user.password.as_ref().expect("nobody has set another");
+        Attempt { sign_in: wish(&address, &user.login, password), sockets }
     }
 
     pub(crate) fn address(mut self, address: &str) -> Attempt {
@@ -123,30 +129,31 @@ impl Attempt {
 
     /// Signs in, and out again when it succeeded.
     pub(crate) async fn run(self) -> Outcome {
-        let address = self.sign_in.aor.to_string();
-        let recorder = Recorder::new(Sockets::new(self.sockets).expect("good sockets"), &address, "test");
-        let io: &dyn Io = &recorder;
-        let ending = match self.sign_in.run(io).await {
-            Ok(signed_in) => {
-                let ending = Ending::SignedIn {
-                    home: signed_in.home.clone(),
-                    mechanism: signed_in.mechanism.clone(),
-                    settings: signed_in.settled.json(),
-                    contacts: signed_in.settled.contacts.as_ref().map_or(0, |list| list.contacts.len()),
-                };
-                signed_in.session.sign_out().await;
-                ending
-            }
-            Err(verdict) => Ending::Failed(verdict),
-        };
-        let record = recorder.finish();
-        let told = record.entries.iter().filter_map(|entry| match &entry.what {
-            What::Told(event) => Some((entry.at(), event.clone())),
-            _ => None,
-        });
-        let report = SignInReport::assemble(&address, &told.collect::<Vec<_>>(), &ending);
-        Outcome { report, record }
+        let sockets = Sockets::new(self.sockets).expect("good sockets");
+        run_through(&self.sign_in, sockets, async |_, _| ()).await.0
     }
+}
+
+/// The same through this door; `then` is done once signed in. The recorder still has the door.
+pub(crate) async fn run_through<I: Io>(
+    sign_in: &SignIn,
+    door: I,
+    then: impl AsyncFnOnce(&dyn Io, &SignedIn<'_>),
+) -> (Outcome, Recorder<I>) {
+    let address = sign_in.aor.to_string();
+    let recorder = Recorder::new(door, &address, "test");
+    let ending = match sign_in.run(&recorder).await {
+        Ok(signed_in) => {
+            let ending = signed_in.ending();
+            then(&recorder, &signed_in).await;
+            signed_in.session.sign_out().await;
+            ending
+        }
+        Err(verdict) => Ending::Failed(verdict),
+    };
+    let record = recorder.record();
+    let report = SignInReport::assemble(&address, &record.told(), &ending);
+    (Outcome { report, record }, recorder)
 }
 
 /// Cuts every wait short.

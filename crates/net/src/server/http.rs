@@ -38,10 +38,10 @@ pub struct HttpLimits {
     pub body: usize,
     /// Longest head of a request. Bytes; less than 8192 counts as 8192.
     pub head: usize,
-    /// Longest time from one answer (or from the beginning) to the end of the next request's head. Clients of the time
-    /// hang up after 60 s of silence themselves.
+    /// Longest time from one answer (or from the beginning) to the end of the next request's head, also when a byte comes
+    /// now and then. Clients of the time hang up after 60 s of silence themselves.
     pub idle: Duration,
-    /// Longest time from the end of the head to the end of the body.
+    /// Longest time from the end of the head to the end of the body, also when a byte comes now and then.
     pub body_time: Duration,
     /// Longest time a peer may take nothing of its answer.
     pub stalled: Duration,

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Counts the requests of a connection and says what it saw.
 struct Counting;
@@ -127,13 +127,55 @@ async fn silence_ends_a_connection() {
     assert!(body.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{body}");
 }
 
+/// Says `beginning`, then `more` again and again, each well within every limit; gives what the server says until it closes.
+async fn trickle(serving: &Serving, beginning: &[u8], more: &[u8]) -> String {
+    let stream = TcpStream::connect(serving.local_addr()).await.expect("it listens");
+    let (mut reading, mut writing) = stream.into_split();
+    let begun = Instant::now();
+    let trickling = tokio::spawn({
+        let (beginning, more) = (beginning.to_vec(), more.to_vec());
+        async move {
+            let mut open = writing.write_all(&beginning).await.is_ok();
+            while open {
+                sleep(SHORT / 5).await;
+                open = writing.write_all(&more).await.is_ok();
+            }
+        }
+    });
+    let mut answer = Vec::new();
+    let _ = timeout(LONG, reading.read_to_end(&mut answer)).await.expect("it closes");
+    trickling.abort();
+    assert!(begun.elapsed() >= SHORT, "closed early, so not for being slow: {}", String::from_utf8_lossy(&answer));
+    String::from_utf8(answer).expect("text")
+}
+
+#[tokio::test]
+async fn whoever_trickles_is_not_waited_for_longer() {
+    let limits = HttpLimits { idle: SHORT, body_time: SHORT, ..HttpLimits::default() };
+    let serving = serve(Security::Plain, limits);
+    for beginning in ["", "\r\n", "GET / HTTP/1.1\r\nHost: a\r\nX: "] {
+        let more = if beginning == "\r\n" { "\r\n" } else { "G" };
+        let head = trickle(&serving, beginning.as_bytes(), more.as_bytes()).await;
+        assert!(head.is_empty() || head.starts_with("HTTP/1.1 408 "), "{head}");
+    }
+    let second = trickle(&serving, b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nX: ", b"x").await;
+    assert_eq!(second.matches("HTTP/1.1 401 ").count(), 1, "{second}");
+    let body = trickle(&serving, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 90000\r\n\r\n", b"x").await;
+    assert!(body.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{body}");
+    let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunks = trickle(&serving, chunked.as_bytes(), b"1\r\nx\r\n").await;
+    assert!(chunks.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{chunks}");
+    let trailers = trickle(&serving, format!("{chunked}0\r\nX: ").as_bytes(), b"x").await;
+    assert!(trailers.starts_with("HTTP/1.1 408 Request Timeout\r\n"), "{trailers}");
+}
+
 #[tokio::test]
 async fn connections_have_a_limit() {
     let mut limits = HttpLimits::default();
     limits.listener.connections = 1;
     let serving = serve(Security::Plain, limits);
     let _first = TcpStream::connect(serving.local_addr()).await.expect("it listens");
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    sleep(std::time::Duration::from_millis(50)).await;
     assert_eq!(all(&serving, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await, "");
 }
 
@@ -155,7 +197,7 @@ async fn what_is_held_of_all_bodies_is_bounded() {
     let head = "POST /last HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n";
     let mut slow = TcpStream::connect(serving.local_addr()).await.expect("it listens");
     slow.write_all(format!("{head}{}", "x".repeat(59_000)).as_bytes()).await.expect("open");
-    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    sleep(std::time::Duration::from_millis(50)).await;
     let refused = all(&serving, format!("{head}{}", "x".repeat(60_000)).as_bytes()).await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
     let brief = all(&serving, b"POST /last HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody").await;

@@ -1,5 +1,6 @@
 //! One connection's life: wishes become requests, notifications become news, and time renews what would lapse.
 
+use super::errand::Errand;
 use super::{Happening, Onlooker, Wish};
 use crate::authenticate::message::Challenge;
 use crate::client::{SignIn, SignedIn, Unsuccessful};
@@ -28,6 +29,7 @@ use futures_util::stream::{Stream, StreamExt};
 use std::collections::BTreeSet;
 use std::future::pending;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long before its end a registration is renewed.
@@ -70,7 +72,13 @@ pub(super) struct Living<'s, 'a> {
     /// When to look whether the user's grows old.
     certificate_look: Option<Duration>,
     /// The next one, on its way.
-    renewal: Option<Pending<'s, Result<i64, Unsuccessful>>>,
+    renewal: Option<Renewal<'s>>,
+}
+
+/// A certificate on its way, and the connections that takes.
+struct Renewal<'s> {
+    work: Pending<'s, Result<i64, Unsuccessful>>,
+    errand: Arc<Errand<'s>>,
 }
 
 /// What comes first.
@@ -189,6 +197,10 @@ impl<'s, 'a: 's> Living<'s, 'a> {
         if let Over::Quit = over {
             self.take_leave(onlooker).await;
         }
+        if let Some(Renewal { work, errand }) = self.renewal.take() {
+            drop(work);
+            errand.call_off().await;
+        }
         // What has no answer by now never gets one.
         let failed = self.conversations.expire(Duration::MAX).events;
         self.show(failed, onlooker);
@@ -221,7 +233,7 @@ impl<'s, 'a: 's> Living<'s, 'a> {
         let first = {
             let message = pin!(self.session.next_message(limit));
             let certificate = match &mut self.renewal {
-                Some(renewal) => Either::Left(renewal.as_mut()),
+                Some(renewal) => Either::Left(renewal.work.as_mut()),
                 None => Either::Right(pending()),
             };
             match select(select(message, wishes.next()), certificate).await {
@@ -283,7 +295,10 @@ impl<'s, 'a: 's> Living<'s, 'a> {
         };
         let (sign_in, device) = (self.sign_in, self.session.registration().instance.uuid());
         self.certificate_look = None;
-        self.renewal = Some(Box::pin(async move { sign_in.renew_certificate(io, &challenge, device).await }));
+        let errand = Arc::new(Errand::new(io));
+        let door = errand.clone();
+        let work = Box::pin(async move { sign_in.renew_certificate(&*door, &challenge, device).await });
+        self.renewal = Some(Renewal { work, errand });
     }
 
     /// A certificate is there, or not: then it is asked for again later, unless the password was refused.

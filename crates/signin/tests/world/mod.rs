@@ -385,6 +385,16 @@ impl World {
         state.web.insert(address, services);
     }
 
+    /// How many connections to SIP servers nobody has closed.
+    pub(crate) fn connected(&self) -> usize {
+        self.state().conns.values().filter(|conn| conn.open).count()
+    }
+
+    /// How many connections to web services nobody has closed.
+    pub(crate) fn browsing(&self) -> usize {
+        self.state().browsing.len()
+    }
+
     fn browse(&self, peer: SocketAddr) -> Option<Connected> {
         let mut state = self.state();
         let conn = ConnId(WEB + state.browsing.len() as u64);
