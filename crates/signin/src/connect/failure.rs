@@ -149,39 +149,42 @@ impl fmt::Display for ConnectFailure {
         let Some(attempt) = self.furthest() else {
             return write!(f, "{host} has no address here, so it cannot be reached");
         };
-        let peer = &attempt.peer;
+        let peer = match &attempt.peer {
+            Peer::Direct(address) if address.ip().to_string() == *host => String::new(), // it has been said
+            peer => format!(" ({peer})"),
+        };
         match &attempt.fault {
             Fault::Tcp(ConnectError::Refused) => {
                 write!(
                     f,
-                    "{host} refuses connections to port {port} ({peer}): nothing listens there, or its firewall rejects us"
+                    "{host} refuses connections to port {port}{peer}: nothing listens there, or its firewall rejects us"
                 )?;
             }
             Fault::Tcp(ConnectError::Timeout) => {
                 write!(
                     f,
-                    "{host} port {port} does not answer at all ({peer}): a firewall on the way drops the packets, or the host is down"
+                    "{host} port {port} does not answer at all{peer}: a firewall on the way drops the packets, or the host is down"
                 )?;
             }
             Fault::Tcp(ConnectError::Unreachable) => {
-                write!(f, "there is no route from this machine to {host} ({peer})")?;
+                write!(f, "there is no route from this machine to {host}{peer}")?;
             }
             Fault::Tcp(ConnectError::Proxy { status: 407, challenges, .. }) => {
-                write!(f, "the proxy demands a logon before it lets us through to {host}:{port} ({peer})")?;
+                write!(f, "the proxy demands a logon before it lets us through to {host}:{port}{peer}")?;
                 if !challenges.is_empty() {
                     write!(f, "; it offers {}", schemes(challenges))?;
                 }
             }
             Fault::Tcp(error @ ConnectError::Proxy { .. }) => {
-                write!(f, "{error} when asked to connect to {host}:{port} ({peer})")?;
+                write!(f, "{error} when asked to connect to {host}:{port}{peer}")?;
             }
             Fault::Tcp(ConnectError::Failed(why)) => {
-                write!(f, "this machine could not open a connection to {host}:{port} ({peer}): {why}")?;
+                write!(f, "this machine could not open a connection to {host}:{port}{peer}: {why}")?;
             }
-            Fault::Tls(error) => write!(f, "{host}:{port} ({peer}) accepts TCP, but not TLS: {error}")?,
+            Fault::Tls(error) => write!(f, "{host}:{port}{peer} accepts TCP, but not TLS: {error}")?,
             Fault::Certificate { judgement, .. } => match judgement.verdict(host) {
                 Some(verdict) => f.write_str(&verdict.sentence)?,
-                None => write!(f, "{host}:{port} ({peer}) cannot be trusted")?,
+                None => write!(f, "{host}:{port}{peer} cannot be trusted")?,
             },
         }
         match self.attempts.len() {

@@ -502,6 +502,9 @@ fn every_failure_has_its_id_and_names_the_host() {
     }
     let nowhere = Script::new([]).open(&hop(&[])).unwrap_err();
     assert_eq!(nowhere.id(), "dns-home-name-unresolvable");
+    let by_address = Hop { host: "127.0.0.10".to_owned(), ..hop(&["127.0.0.10"]) };
+    let failure = Script::new([tcp(ConnectError::Unreachable)]).open(&by_address).unwrap_err();
+    assert_eq!(failure.to_string(), "there is no route from this machine to 127.0.0.10", "the address is said once");
 }
 
 #[test]
