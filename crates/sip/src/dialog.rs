@@ -8,7 +8,8 @@
 
 use crate::draft::Draft;
 use crate::header::{CSeq, HeaderError, NameAddr, split_list};
-use crate::message::{Message, Name};
+use crate::message::Message;
+use crate::name::Name;
 use crate::uri::Uri;
 
 /// What names a dialog at one end. §12: the other end has the two tags the other way round.

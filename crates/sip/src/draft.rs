@@ -1,6 +1,7 @@
 //! Writing a message. A [`Draft`] is text from the first call on, so what is signed and what is sent cannot differ.
 
-use crate::message::{Message, Name, ParseError};
+use crate::message::{Message, ParseError};
+use crate::name::Name;
 use std::fmt::{Display, Write};
 
 /// A message being written: the head so far, and the body. `Content-Length` is added by [`Draft::finish`].

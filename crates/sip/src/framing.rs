@@ -7,8 +7,9 @@
 //! Where a message ends is decided as [`crate::Message::parse`] decides it: two readers that disagree about
 //! `Content-Length` are how one message is smuggled inside another.
 
+use crate::head::{head_length, header_line};
 use crate::header::digits;
-use crate::message::{Name, head_length, header_line};
+use crate::name::Name;
 use crate::scan::LineEnds;
 
 /// How much one peer may make us hold. Bytes.

@@ -2,8 +2,8 @@
 //!
 //! Values are taken as received, folds included: white space is skipped wherever the grammar allows it.
 
-use crate::message::{is_method, is_token};
 use crate::scan::{find, find2, find3, trimmed};
+use crate::token::{is_method, is_token};
 use crate::uri::Uri;
 
 /// A value that was read and made no sense.

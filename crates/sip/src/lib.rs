@@ -12,14 +12,18 @@
 pub mod dialog;
 pub mod draft;
 pub mod framing;
+mod head;
 pub mod header;
 pub mod message;
+mod name;
 mod scan;
 mod spelling;
+mod token;
 pub mod transaction;
 pub mod uri;
 
 pub use draft::Draft;
 pub use header::{CSeq, NameAddr, Params, Via};
-pub use message::{Header, Message, Name, ParseError, StartLine};
+pub use message::{Header, Message, ParseError, StartLine};
+pub use name::Name;
 pub use uri::Uri;

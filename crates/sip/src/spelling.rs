@@ -1,7 +1,7 @@
 //! Header names of letters and hyphens, recognised sixteen bytes at once: nearly every header of nearly every peer. What is
 //! longer or has other characters is `Name::from_spelling`'s.
 
-use crate::message::{Name, SPELLINGS};
+use crate::name::{Name, SPELLINGS};
 use wide::u8x16;
 
 /// The header name that `line` begins with, in any case, and the offset of the colon right after it. A name that is not
@@ -117,7 +117,7 @@ mod tests {
             if let Some((name, colon)) = seen(&line) {
                 prop_assert_eq!(line.find(':'), Some(colon));
                 prop_assert_eq!(Name::from_spelling(&line[..colon]), name);
-                prop_assert!(colon > 0 && line[..colon].bytes().all(crate::message::is_token));
+                prop_assert!(colon > 0 && line[..colon].bytes().all(crate::token::is_token));
             }
         }
     }

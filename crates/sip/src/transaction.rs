@@ -12,7 +12,8 @@
 //! that come again; ACK for a 2xx is no part of a transaction.
 
 use crate::header::{CSeq, HeaderError, NameAddr, Via};
-use crate::message::{Message, Name};
+use crate::message::Message;
+use crate::name::Name;
 use std::collections::HashMap;
 use std::time::Duration;
 
