@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Format, lints, every test (those that need real counterparts included), then one line: N passed, N failed.
+# Format, lints, documentation's links, every test (those that need real counterparts included), then one line: N passed, N failed.
 # Lints see the program as it is built by default, and with every feature; tests are built once, with every feature.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -36,6 +36,7 @@ tests() { # name, cargo test arguments…
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "lints with every feature" cargo clippy --locked --workspace --all-targets "${features[@]}" --quiet -- -D warnings
+step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items --quiet
 step "house rules" cargo run --locked --quiet -p xtask -- tidy
 tests "tests" --workspace --all-targets
 tests "documentation examples" --workspace --doc

@@ -6,7 +6,7 @@
 //!
 //! The ceiling is a server of ours that reads one message and writes 100 fixed ones, as long as those BENOTIFYs, to 100 TLS
 //! connections of the same kind: [`serve`](crate::serve) has it. The peer is Kamailio's presence server
-//! ([`kamailio`](crate::kamailio)), with NOTIFYs of PIDF, each answered with 200, as it has no other.
+//! ([`kamailio`]), with NOTIFYs of PIDF, each answered with 200, as it has no other.
 //!
 //! All three take turns, round by round; the figures are the ratios, per round, of notifications for the same processor
 //! time. Again: `make bench ONLY=P4`.

@@ -1,7 +1,7 @@
 //! The call flow of a sign-in: who said what to whom, and when. A pure function of the record.
 //!
 //! [`Ladder`] is the flow as data, one [`Row`] for each thing that crosses the wire; how it is drawn is another matter
-//! ([`text`]). A question and its answer share a row where nothing of the sign-in can come between them (DNS, TCP, TLS,
+//! ([`text()`]). A question and its answer share a row where nothing of the sign-in can come between them (DNS, TCP, TLS,
 //! HTTP); SIP messages have a row each, cut from the byte stream of their connection.
 
 mod caption;
