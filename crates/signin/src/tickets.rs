@@ -14,10 +14,10 @@
 //!
 //! Absent: realms joined by trusts are followed only as far as the own KDC refers to them by a ticket; smart cards; FAST.
 
+use crate::date_time::write_time;
 use crate::io::{ConnId, DnsAnswer, Io, RecordKind, SecContextError, StreamError, Target};
 use crate::log_on::LogOn;
 use crate::report::{Certainty, Event, Step, Verdict};
-use crate::web_ticket::message::write_time;
 pub use mechanism::kerberos::TicketCache;
 use mechanism::kerberos::crypto::EncryptionType;
 use mechanism::kerberos::name::{NameError, NameType, Principal};
