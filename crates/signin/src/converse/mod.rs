@@ -47,8 +47,5 @@
 
 pub mod client;
 pub mod content;
-mod context;
-mod dialogs;
-mod forward;
 pub mod message;
 pub mod server;

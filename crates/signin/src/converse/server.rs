@@ -10,17 +10,22 @@
 //! | file | tells |
 //! |---|---|
 //! | `origin` | the sender's server: where a request leads, whom it asks, which answer goes back |
+//! | `context` | requests on their way: who asked, who was asked, the best answer so far |
 //! | `asked` | the server of whoever is asked: what its endpoints were sent, and what they answer |
+//! | `dialogs` | where the dialogs of its endpoints lead |
+//! | `forward` | how a message changes on its way |
 
 mod asked;
+mod context;
+mod dialogs;
+mod forward;
 mod origin;
 
 pub use self::origin::Destination;
 
 use self::asked::AskedRequests;
-use super::context::{ResponseContexts, nobody_there};
-use super::dialogs::Dialogs;
-use super::forward;
+use self::context::{ResponseContexts, nobody_there};
+use self::dialogs::Dialogs;
 use super::message::{Endpoint, Errand};
 use crate::io::ConnId;
 use crate::name::Aor;
@@ -30,7 +35,7 @@ use crate::reply::{Diagnostics, Reply};
 use crate::service::Surroundings;
 use crate::topology::HostPort;
 use sip::transaction::RESPONSE_LIMIT;
-use sip::{CSeq, Draft, Message, Name};
+use sip::{Draft, Message};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -226,10 +231,6 @@ impl Proxy {
         }
         acts
     }
-}
-
-fn number_of(message: &Message<'_>) -> u32 {
-    message.header(Name::CSeq).and_then(|value| CSeq::parse(value).ok()).map_or(1, |cseq| cseq.number)
 }
 
 /// The address is nobody's.

@@ -3,9 +3,10 @@
 
 use super::{Event, Failure, Moment, Myself, Outcome, TextId};
 use crate::converse::content::{Text, session_description, text_format};
+use crate::converse::message::number_of;
 use crate::name::Aor;
 use sip::dialog::{Dialog, DialogError};
-use sip::{CSeq, Draft, Message, Name};
+use sip::{Draft, Message, Name};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -191,8 +192,4 @@ pub(super) fn follow(invite: &Message<'_>, refusal: Option<&Message<'_>>, method
         .header("Call-ID", line(Name::CallId))
         .header("CSeq", format_args!("{} {method}", number_of(invite)));
     draft
-}
-
-fn number_of(request: &Message<'_>) -> u32 {
-    request.header(Name::CSeq).and_then(|value| CSeq::parse(value).ok()).map_or(1, |cseq| cseq.number)
 }

@@ -1,10 +1,10 @@
 //! The server of whoever is asked: it sends requests to its endpoints, for other servers or for itself, and hands back what
 //! they answer. Of each it keeps where it went and for whom. RFC 3261 §17.1.
 
-use super::{Act, LINGER, Proxy, number_of};
-use crate::converse::dialogs::DialogId;
-use crate::converse::forward;
-use crate::converse::message::{Endpoint, Errand, tag};
+use super::dialogs::DialogId;
+use super::forward;
+use super::{Act, LINGER, Proxy};
+use crate::converse::message::{Endpoint, Errand, number_of, tag};
 use crate::io::ConnId;
 use crate::outgoing::Hop;
 use crate::register::location::Binding;

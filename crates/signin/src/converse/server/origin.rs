@@ -1,10 +1,10 @@
 //! The sender's server: where his request leads, to whom it goes on, and which answer he gets. RFC 3261 §16.3 to §16.7, §16.10.
 
-use super::{Act, Caller, LINGER, Party, Proxy, State, number_of, unknown_user};
-use crate::converse::context::{Branch, Refusal, ResponseContext, ResponseContexts, nobody_there, timed_out};
-use crate::converse::dialogs::DialogId;
-use crate::converse::forward::{self, Added};
-use crate::converse::message::{ALLOW, Endpoint, Errand, Place};
+use super::context::{Branch, Refusal, ResponseContext, ResponseContexts, nobody_there, timed_out};
+use super::dialogs::DialogId;
+use super::forward::{self, Added};
+use super::{Act, Caller, LINGER, Party, Proxy, State, unknown_user};
+use crate::converse::message::{ALLOW, Endpoint, Errand, Place, number_of};
 use crate::io::ConnId;
 use crate::name::Aor;
 use crate::outgoing::Hop;

@@ -1,7 +1,7 @@
 //! Requests on their way: who asked, which endpoints were asked, and the best answer so far. RFC 3261 §16.2, §16.7.
 
-use super::message::Place;
-use super::server::Caller;
+use super::Caller;
+use crate::converse::message::Place;
 use crate::io::ConnId;
 use crate::outgoing::Hop;
 use crate::reply::{Diagnostics, Reply};
