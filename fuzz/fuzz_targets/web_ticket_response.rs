@@ -3,7 +3,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use signin::web_ticket::authority::TicketAuthority;
-use signin::web_ticket::message::{Diagnostics, Metadata, TokenRequest, TokenResponse};
+use signin::web_ticket::diagnostics::Diagnostics;
+use signin::web_ticket::message::{TokenRequest, TokenResponse};
+use signin::web_ticket::metadata::Metadata;
 
 fuzz_target!(|bytes: &[u8]| {
     // Written again it may be nested deeper than we read; but what is read is the same.

@@ -216,7 +216,7 @@ pub(crate) fn next_time(prepared: Option<&Result<i64, Verdict>>) -> String {
         None => String::new(),
         Some(Ok(ends)) => format!(
             "a certificate was obtained, valid until {}: the next sign-in needs no password\n",
-            signin::web_ticket::message::write_time(*ends)
+            signin::date_time::write_time(*ends)
         ),
         Some(Err(verdict)) => format!("no certificate for the next sign-in: {} ({})\n", verdict.sentence, verdict.id),
     }

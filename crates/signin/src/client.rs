@@ -11,14 +11,15 @@
 //! Ways back: a server that does not open leads to the next candidate (after a redirect: to the next Contact); credentials
 //! that are refused end the sign-in, because the next server would refuse them too, and accounts lock.
 
+mod places;
+
+use self::places::{Place, Visited};
 use crate::authenticate::client::Choice;
 use crate::authenticate::keyring::Keyring;
 use crate::authenticate::message::Challenge;
 use crate::authenticate::message::Scheme;
-use crate::connect::client::{self as connect, Hop, Proxy};
-use crate::discover::AccessLocation;
+use crate::connect::client::{self as connect, Proxy};
 use crate::discover::client::{Ask, Cached, Candidate, Discovery};
-use crate::discover::finding::Finding;
 use crate::http::Web;
 use crate::io::Io;
 use crate::link::Link;
@@ -27,13 +28,10 @@ use crate::name::Aor;
 use crate::provision::client::{self as provision, Appearance, Endpoint, Settled};
 use crate::register::client::{self as register, Accepted, RegisterFailure, Registration};
 use crate::register::endpoint::Epid;
-use crate::register::message::RedirectTarget;
 use crate::report::{Certainty, Ending, Event, Step, StepResult, Verdict};
 use crate::round::{Ended, Round};
 use crate::session::Session;
 use sip::Message;
-use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -98,42 +96,6 @@ impl SignedIn<'_> {
     }
 }
 
-/// A server to go to: a candidate of discovery, or a Contact of a redirect.
-#[derive(Debug, Clone)]
-struct Place {
-    host: String,
-    port: u16,
-    addresses: Option<Vec<IpAddr>>,
-    legacy_tcp: bool,
-}
-
-impl Place {
-    fn of(candidate: &Candidate) -> Place {
-        Place {
-            host: candidate.host.clone(),
-            port: candidate.port,
-            addresses: Some(candidate.addresses.clone()),
-            legacy_tcp: candidate.legacy_tcp,
-        }
-    }
-
-    /// This place as the next sign-in may try it first.
-    fn reached(&self, view: AccessLocation) -> Cached {
-        let addresses = self.addresses.clone().unwrap_or_default();
-        Cached { host: self.host.clone(), port: self.port, addresses, view }
-    }
-
-    fn named(target: &RedirectTarget) -> Place {
-        Place { host: target.host.clone(), port: target.port, addresses: None, legacy_tcp: false }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
-    }
-}
-
 /// How one server took the registration.
 enum Answer<'a> {
     Registered(Box<Registered<'a>>),
@@ -146,6 +108,14 @@ struct Registered<'a> {
     mechanism: String,
     cseq: u32,
     certificates: Option<Challenge>,
+}
+
+/// The server that registered us: the end of steps 2 to 4.
+struct HomeReached<'a> {
+    registered: Registered<'a>,
+    home: String,
+    registration: Registration,
+    reached: Cached,
 }
 
 /// Why a server did not register us, and whether another may.
@@ -301,7 +271,7 @@ impl SignIn {
         first: &Candidate,
     ) -> Result<Box<HomeReached<'a>>, Failed> {
         let registration = self.new_registration(io);
-        let mut visited: Vec<Visited> = Vec::new();
+        let mut visited = Visited::default();
         let mut choices = vec![Place::of(first)];
         let mut from: Option<String> = None;
         let mut redirects = 0;
@@ -332,7 +302,7 @@ impl SignIn {
                     io.tell(Event::Redirected { from: server.clone(), to: names });
                     redirects += 1;
                     if redirects > MAX_REDIRECTS {
-                        return Err(too_many(&visited, None));
+                        return Err(visited.too_many(None));
                     }
                     choices = to;
                     from = Some(server);
@@ -345,82 +315,6 @@ impl SignIn {
         let mut random = [0; 24];
         io.fill_random(&mut random);
         Registration::new(self.aor.clone(), self.epid.clone(), self.user_agent.clone(), random)
-    }
-
-    /// Step 2: the first of these places that opens. One visited before would only lead in a circle.
-    async fn open_one<'a>(
-        &self,
-        io: &'a dyn Io,
-        discovery: &Discovery,
-        choices: &[Place],
-        visited: &mut Vec<Visited>,
-        on_failure: Step,
-    ) -> Result<(Place, Link<'a>), Failed> {
-        let before = |place: &&Place| visited.iter().find(|v| v.place == place.to_string());
-        let fresh: Vec<&Place> = choices.iter().filter(|place| before(place).is_none()).collect();
-        if fresh.is_empty() {
-            // Sent again to where nobody answered: that is what is wrong, and not the circle.
-            let dead = choices.iter().find_map(|place| before(&place)?.failure.clone());
-            return Err(match dead {
-                Some(verdict) => Failed::Everywhere(Step::Redirection, after_redirect(verdict)),
-                None => too_many(visited, choices.first()),
-            });
-        }
-        let mut first = None;
-        for place in fresh {
-            visited.push(Visited { place: place.to_string(), failure: None });
-            io.tell(Event::Began(Step::Connectivity));
-            let hop = match self.hop(io, discovery, place).await {
-                Ok(hop) => hop,
-                Err(verdict) => {
-                    io.tell(Event::Remark(Step::Connectivity, verdict.sentence.clone()));
-                    io.tell(Event::Ended(Step::Connectivity, StepResult::Fail));
-                    note_failure(visited, &verdict);
-                    first.get_or_insert(verdict);
-                    continue;
-                }
-            };
-            match connect::open(io, &hop, &self.connect).await {
-                Ok(open) => {
-                    io.tell(Event::Ended(Step::Connectivity, StepResult::Pass));
-                    let place = Place { addresses: Some(hop.addresses), ..place.clone() };
-                    return Ok((place, Link::new(io, open.conn, open.local)));
-                }
-                Err(failure) => {
-                    let verdict = failure.verdict();
-                    io.tell(Event::Remark(Step::Connectivity, verdict.sentence.clone()));
-                    io.tell(Event::Ended(Step::Connectivity, StepResult::Fail));
-                    note_failure(visited, &verdict);
-                    first.get_or_insert(verdict);
-                }
-            }
-        }
-        let verdict = first.unwrap_or_else(|| Verdict {
-            id: "tcp-filtered".to_owned(),
-            certainty: Certainty::Consistent,
-            sentence: "no server could be reached".to_owned(),
-            fix: "look at the network".to_owned(),
-        });
-        Err(match on_failure {
-            Step::Redirection => Failed::Everywhere(Step::Redirection, after_redirect(verdict)),
-            _ => Failed::Here(Step::Connectivity, verdict),
-        })
-    }
-
-    /// A place with its addresses. Discovery found those of its candidates; a redirect only gives a name.
-    async fn hop(&self, io: &dyn Io, discovery: &Discovery, place: &Place) -> Result<Hop, Verdict> {
-        let addresses = match &place.addresses {
-            Some(addresses) => addresses.clone(),
-            None => match discovery.web().resolve(io, &place.host).await {
-                Ok(addresses) => addresses.to_vec(),
-                Err(answer) => {
-                    let finding = Finding::ServerWithoutAddress { host: place.host.clone(), answer };
-                    return Err(finding.verdict());
-                }
-            },
-        };
-        let tls_name = (!place.legacy_tcp).then(|| place.host.clone());
-        Ok(Hop { host: place.host.clone(), addresses, port: place.port, tls_name, proxy: self.proxy.clone() })
     }
 
     /// Step 3 at one server: REGISTER, 401, the legs of the mechanism, and the final answer.
@@ -564,39 +458,4 @@ impl SignIn {
             },
         })
     }
-}
-
-struct HomeReached<'a> {
-    registered: Registered<'a>,
-    home: String,
-    registration: Registration,
-    reached: Cached,
-}
-
-/// A place that was tried in this walk, and why it did not open, if so.
-struct Visited {
-    place: String,
-    failure: Option<Verdict>,
-}
-
-fn note_failure(visited: &mut [Visited], verdict: &Verdict) {
-    if let Some(last) = visited.last_mut() {
-        last.failure = Some(verdict.clone());
-    }
-}
-
-/// `next` is where the last redirect leads, when that is known already.
-fn too_many(visited: &[Visited], next: Option<&Place>) -> Failed {
-    let hops = visited.iter().map(|v| v.place.clone()).chain(next.map(ToString::to_string)).collect();
-    Failed::Everywhere(Step::Redirection, RegisterFailure::Loop { hops }.verdict())
-}
-
-/// A home that cannot be reached is a finding of step 4: the first server was fine.
-fn after_redirect(verdict: Verdict) -> Verdict {
-    let id = match verdict.id.as_str() {
-        id if id.starts_with("tls-") => "redir-tls",
-        id if id.starts_with("dns-") => "redir-unresolvable",
-        _ => "redir-unreachable",
-    };
-    Verdict { id: id.to_owned(), sentence: format!("the redirect cannot be followed: {}", verdict.sentence), ..verdict }
 }

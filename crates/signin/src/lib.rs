@@ -15,6 +15,7 @@ pub mod authenticate;
 pub mod client;
 pub mod connect;
 pub mod converse;
+pub mod date_time;
 pub mod directory;
 pub mod discover;
 pub mod http;

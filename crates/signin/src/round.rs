@@ -16,6 +16,7 @@ use crate::authenticate::client::{AuthFailure, Means, Way, challenges, first_leg
 use crate::authenticate::keyring::{KEY_BITS, UserCertificate};
 use crate::authenticate::message::{Challenge, Credentials, Scheme, Version};
 use crate::client::{Failed, SignIn};
+use crate::date_time::write_time;
 use crate::http::Web;
 use crate::io::Io;
 use crate::link::{Link, LinkError};
@@ -25,7 +26,6 @@ use crate::register::client::{RegisterFailure, Registration};
 use crate::report::{Event, Registers, Step};
 use crate::secret::Password;
 use crate::web_ticket::client::TicketMeans;
-use crate::web_ticket::message::write_time;
 use mechanism::kerberos::ApOptions;
 use mechanism::ntlm::Entropy;
 use mechanism::tls_dsk::{self, ClientStep};

@@ -15,31 +15,34 @@
 //! future, which the connection awaits before its next message: so the answers of one connection keep their order.
 
 mod administered;
+mod answering;
 mod conversing;
 mod notifying;
 mod patience;
+mod registering;
 
+use self::answering::unavailable;
 use self::patience::Waiting;
 use crate::authenticate::offer::Asked;
 use crate::authenticate::server::{
     Associations, Completing, Examined, Moment, Peer, Settings as AuthSettings, Verified,
 };
-use crate::authenticate::verifier::{Identity, Refusal};
-use crate::converse::message::{Endpoint, is_conversational};
+use crate::authenticate::verifier::Refusal;
+use crate::converse::message::is_conversational;
 use crate::converse::server::{Limits as ConversationLimits, Proxy};
-use crate::directory::{Directory, DirectoryError, User};
+use crate::directory::Directory;
 use crate::io::{ConnId, Pending};
 use crate::journal::{Journal, ServerEvent};
 use crate::name::Aor;
-use crate::outgoing::{self, Hop};
+use crate::outgoing::Hop;
 use crate::provision::server::{Caller, Provision};
 use crate::register::endpoint::InstanceId;
-use crate::register::location::{Added, Binding, Location};
-use crate::register::message::{Deregistration, RegisterAction, RegisterRequest, received_contact};
-use crate::register::server::{self as registrar, Decision, Granted, Here, Role};
+use crate::register::location::{Binding, Location};
+use crate::register::server::{self as registrar, Here, Role};
 use crate::reply::{Diagnostics, Reply};
 use crate::service::{SipService, Surroundings, Wire};
-use sip::{Draft, Message};
+use sip::Message;
+use sip::framing::FramingError;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
@@ -218,19 +221,6 @@ impl FrontEnd {
         self.proxy.counts()
     }
 
-    /// Ends every registration of a user, and tells his endpoints why. `[MS-SIPREGE]` §3.2.
-    pub async fn deregister(&self, aor: &Aor, why: Deregistration) -> usize {
-        let gone: Vec<Arc<Binding>> = {
-            let mut state = self.state();
-            let bindings = state.location.bindings(aor).to_vec();
-            bindings.iter().filter_map(|b| state.location.unbind(aor, b.instance)).collect()
-        };
-        for binding in &gone {
-            self.put_away(aor, binding, why).await;
-        }
-        gone.len()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -247,25 +237,84 @@ impl FrontEnd {
         self.foundations.journal.note(&self.here.fqdn, event);
     }
 
-    /// What a reply says to the log alone.
-    fn note_trouble(&self, reply: &Reply) {
-        if let Some(why) = &reply.log {
-            self.note(&ServerEvent::Unavailable { why: why.clone() });
-        }
-    }
-
     fn now(&self) -> Duration {
         self.foundations.surroundings.now().since_start
     }
+}
 
-    fn new_tag(&self) -> String {
-        let mut bytes = [0; 16];
-        self.foundations.surroundings.fill_random(&mut bytes);
-        hex::encode_upper(bytes)
+impl SipService for FrontEnd {
+    fn opened(&self, conn: ConnId, remote: SocketAddr, _local: SocketAddr) {
+        let now = self.now();
+        self.state().connections.insert(conn, Connection { remote, opened: now, heard: now });
     }
 
-    // ---- room 3 ------------------------------------------------------------------------------------------
+    fn received(self: Arc<Self>, conn: ConnId, bytes: &[u8]) -> Option<Pending<'static, ()>> {
+        let now = self.now();
+        let remote = {
+            let mut state = self.state();
+            let connection = state.connections.get_mut(&conn)?;
+            connection.heard = now;
+            connection.remote
+        };
+        let message = match Message::parse(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.note(&ServerEvent::Garbled { conn, why: error.to_string() });
+                self.foundations.wire.close(conn);
+                return None;
+            }
+        };
+        let hop = Hop { conn, remote, external: self.external };
+        if message.method().is_none() {
+            self.answered(&hop, &message, bytes);
+            self.notify_answered(conn, &message);
+            return None;
+        }
+        let peer = Peer { conn, address: remote.ip() };
+        let examined = self.with_associations(|a, moment| a.examine(moment, peer, &message));
+        self.proceed(hop, &message, bytes, examined)
+    }
 
+    fn garbled(&self, conn: ConnId, error: FramingError) {
+        self.note(&ServerEvent::Garbled { conn, why: error.to_string() });
+        self.answer_garbled(conn, &error);
+    }
+
+    fn kept_alive(&self, conn: ConnId) {
+        let now = self.now();
+        if let Some(connection) = self.state().connections.get_mut(&conn) {
+            connection.heard = now;
+        }
+    }
+
+    fn closed(self: Arc<Self>, conn: ConnId) -> Option<Pending<'static, ()>> {
+        let now = self.now();
+        let gone = {
+            let mut state = self.state();
+            state.connections.remove(&conn);
+            state.associations.closed(conn);
+            let gone = state.location.closed(conn, now);
+            state.rest(&gone, now);
+            gone
+        };
+        self.carry_out(self.proxy.closed(conn));
+        if gone.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            for (aor, binding) in &gone {
+                self.endpoint_gone(aor, binding).await;
+            }
+        }))
+    }
+
+    fn tick(self: Arc<Self>) -> Option<Pending<'static, ()>> {
+        if self.tidy() { Some(Box::pin(self.sweep())) } else { None }
+    }
+}
+
+impl FrontEnd {
+    /// Room 3 has looked at a request.
     fn proceed(
         self: Arc<Self>,
         hop: Hop,
@@ -298,6 +347,7 @@ impl FrontEnd {
         }
     }
 
+    /// Awaits what room 3 has to ask, and hands it the answer.
     async fn verify(self: Arc<Self>, hop: Hop, bytes: Vec<u8>, asked: Asked, completing: Completing) {
         let outcome = self.answered_in_time(asked).await;
         let Ok(message) = Message::parse(&bytes) else { return };
@@ -310,44 +360,7 @@ impl FrontEnd {
         }
     }
 
-    fn unauthorized(&self, challenges: &[String], diagnostics: Option<Diagnostics>) -> Reply {
-        let date = http_date(self.foundations.surroundings.now().unix_seconds);
-        let mut reply = Reply::new(401, "Unauthorized").with("Date", date);
-        for challenge in challenges {
-            reply = reply.with("WWW-Authenticate", challenge.clone());
-        }
-        reply.diagnostics = diagnostics;
-        reply
-    }
-
-    /// The answer to a request that no association can sign: there is none yet.
-    fn answer_unsigned(&self, hop: &Hop, request: &Message<'_>, reply: &Reply) {
-        self.note_trouble(reply);
-        let draft = outgoing::response(request, reply, &self.new_tag(), hop, &self.here.fqdn);
-        self.send_unsigned(hop.conn, draft);
-    }
-
-    /// The only way out for what is not signed: answers to those who have proven nothing, and to what could not be read.
-    fn send_unsigned(&self, conn: ConnId, draft: Draft) {
-        self.foundations.wire.send(conn, draft.finish());
-    }
-
-    /// Every other response: signed by the association that verified the request. An ACK is never answered.
-    fn answer(&self, arrived: &Arrived, verified: &Verified, reply: &Reply) {
-        self.note_trouble(reply);
-        let Ok(request) = Message::parse(&arrived.bytes) else { return };
-        if request.method() == Some("ACK") {
-            return;
-        }
-        let draft = outgoing::response(&request, reply, &arrived.to_tag, &arrived.hop, &self.here.fqdn);
-        let signed = self.with_associations(|a, moment| a.sign(moment, verified.opaque(), draft));
-        if let Some(bytes) = signed {
-            self.foundations.wire.send(arrived.hop.conn, bytes);
-        }
-    }
-
-    // ---- rooms 4 and 5 -------------------------------------------------------------------------------------
-
+    /// Rooms 4 and 5, for whoever has proven who he is.
     async fn serve(self: Arc<Self>, arrived: Arrived, verified: Verified) {
         let is_register = Message::parse(&arrived.bytes).is_ok_and(|m| m.method() == Some("REGISTER"));
         if is_register {
@@ -357,169 +370,7 @@ impl FrontEnd {
         }
     }
 
-    async fn register(&self, arrived: &Arrived, verified: &Verified) {
-        let request = Message::parse(&arrived.bytes)
-            .map_err(|_| Reply::new(400, "Bad Request"))
-            .and_then(|message| RegisterRequest::read(&message, &arrived.to_tag));
-        let request = match request {
-            Ok(request) => request,
-            Err(reply) => {
-                self.answer(arrived, verified, &reply);
-                return self.part_with_newcomer(verified).await;
-            }
-        };
-        let decision = match self.decide(verified).await {
-            Ok(decision) => decision,
-            Err(error) => {
-                self.answer(arrived, verified, &unavailable(&error, true));
-                return self.part_with_newcomer(verified).await;
-            }
-        };
-        let aor = verified.claim().aor.clone();
-        match decision {
-            Decision::Refuse(reply) => {
-                let diagnostics = reply.diagnostics.clone();
-                self.note(&ServerEvent::TurnedAway { aor, code: reply.code, diagnostics });
-                self.answer(arrived, verified, &reply);
-                self.part(verified).await;
-            }
-            Decision::Redirect(to) => {
-                self.note(&ServerEvent::Redirected { aor, to: to.clone() });
-                self.answer(arrived, verified, &registrar::redirect(&to));
-                self.part(verified).await;
-            }
-            Decision::Register { .. } if request.expires == Some(0) => self.unbind(arrived, verified).await,
-            Decision::Register { primary } => self.bind(arrived, verified, request, primary).await,
-        }
-    }
-
-    async fn decide(&self, verified: &Verified) -> Result<Decision, DirectoryError> {
-        if let Some(refusal) = self.here.refuse_domain(&verified.claim().aor) {
-            return Ok(Decision::Refuse(refusal));
-        }
-        let (user, owns) = self.user_and_owner(verified).await?;
-        if owns {
-            self.state().associations.found_owner(verified.opaque());
-        }
-        Ok(self.here.decide(user.as_deref(), owns))
-    }
-
-    /// Ends what an endpoint has here that was sent away: its association, and its binding if it was bound. The binding
-    /// of another association is somebody else's: the address was only claimed.
-    async fn part(&self, verified: &Verified) {
-        let claim = verified.claim();
-        let gone = {
-            let mut state = self.state();
-            state.associations.forget(verified.opaque());
-            let bound = state.location.binding(&claim.aor, claim.instance);
-            let own = bound.is_some_and(|binding| *binding.opaque == *verified.opaque());
-            if own { state.location.unbind(&claim.aor, claim.instance) } else { None }
-        };
-        if let Some(binding) = gone {
-            self.endpoint_gone(&claim.aor, &binding).await;
-        }
-    }
-
-    /// Ends an association that began with a request that led to nothing, so that nobody piles them up.
-    async fn part_with_newcomer(&self, verified: &Verified) {
-        if verified.completes_handshake() {
-            self.part(verified).await;
-        }
-    }
-
-    /// The user of the claimed address, and whether that address is the proven identity's.
-    async fn user_and_owner(&self, verified: &Verified) -> Result<(Option<Arc<User>>, bool), DirectoryError> {
-        let owner = match verified.identity() {
-            Identity::Account(account) => self.foundations.directory.user_of_account(account),
-            Identity::Address(aor) => self.foundations.directory.user(aor),
-        };
-        let owner = self.answered_in_time(owner).await?;
-        let owns = owner.as_ref().is_some_and(|owner| owner.aor == verified.claim().aor);
-        Ok((owner.filter(|_| owns), owns))
-    }
-
-    async fn bind(&self, arrived: &Arrived, verified: &Verified, request: RegisterRequest, primary: bool) {
-        let now = self.now();
-        let claim = verified.claim();
-        let expires = request.expires.unwrap_or(self.settings.default_expires).min(self.settings.max_expires);
-        let binding = Binding {
-            instance: claim.instance,
-            epid: claim.endpoint().into(),
-            contact: received_contact(&request.contact, arrived.hop.remote, &arrived.hop.cid()).into(),
-            conn: arrived.hop.conn,
-            opaque: self.state().associations.latest(verified.opaque()).into(),
-            expires_at: now + Duration::from_secs(u64::from(expires)),
-            gruu: request.gruu,
-            dialog: request.registration_event.then(|| Box::new(request.dialog)),
-        };
-        let (added, bindings) = {
-            let mut state = self.state();
-            let before = state.location.binding(&claim.aor, claim.instance).map(|before| before.opaque.clone());
-            if let Some(before) = before.filter(|before| *before != binding.opaque) {
-                state.associations.rest(&before, now);
-            }
-            state.associations.serve(&binding.opaque);
-            let added = state.location.bind(&claim.aor, binding, self.settings.endpoints_per_user);
-            (added, state.location.bindings(&claim.aor).to_vec())
-        };
-        let granted = Granted {
-            expires,
-            action: added.action,
-            primary,
-            remote: self.external,
-            keep_alive: request.keep_alive.then_some(self.settings.keep_alive),
-            server: &self.settings.server,
-        };
-        self.answer(arrived, verified, &registrar::registered(&claim.aor, &bindings, now, &granted));
-        let (aor, instance) = (claim.aor.clone(), claim.instance);
-        self.note(&ServerEvent::Registered { aor, instance, action: added.action });
-        self.put_out(&claim.aor, &added).await;
-    }
-
-    /// Tells the endpoints that a new binding put out.
-    async fn put_out(&self, aor: &Aor, added: &Added) {
-        if let Some(evicted) = &added.evicted {
-            self.put_away(aor, evicted, Deregistration::Unregistered).await;
-        }
-        if let Some(replaced) = &added.replaced {
-            // The same endpoint came back over another connection: its subscriptions went with the old one.
-            self.tell_deregistered(aor, replaced, Deregistration::Unregistered);
-            self.endpoint_gone(aor, replaced).await;
-            self.foundations.wire.close(replaced.conn);
-        }
-    }
-
-    /// Ends for good what is left of a binding that the server took away: whoever wants to come back proves himself anew.
-    async fn put_away(&self, aor: &Aor, binding: &Binding, why: Deregistration) {
-        self.tell_deregistered(aor, binding, why);
-        self.state().associations.forget(&binding.opaque);
-        self.endpoint_gone(aor, binding).await;
-    }
-
-    async fn unbind(&self, arrived: &Arrived, verified: &Verified) {
-        let claim = verified.claim();
-        let now = self.now();
-        let (gone, left) = {
-            let mut state = self.state();
-            let gone = state.location.unbind(&claim.aor, claim.instance);
-            (gone, state.location.bindings(&claim.aor).to_vec())
-        };
-        let granted = Granted {
-            expires: 0,
-            action: RegisterAction::Refreshed,
-            primary: true,
-            remote: self.external,
-            keep_alive: None,
-            server: &self.settings.server,
-        };
-        self.answer(arrived, verified, &registrar::registered(&claim.aor, &left, now, &granted));
-        if let Some(binding) = gone {
-            self.state().associations.forget(&binding.opaque);
-            self.endpoint_gone(&claim.aor, &binding).await;
-        }
-        self.state().associations.forget(verified.opaque());
-    }
-
+    /// Room 5, and conversations: for endpoints that are registered here.
     async fn provide(&self, arrived: &Arrived, verified: &Verified) {
         let claim = verified.claim();
         match self.owns(verified).await {
@@ -558,51 +409,8 @@ impl FrontEnd {
         self.deliver();
     }
 
-    /// Whether the account owns the address it claims. Asked once in each association: a REGISTER asks anyway, and who
-    /// authenticates with another request must not get by without one.
-    async fn owns(&self, verified: &Verified) -> Result<bool, DirectoryError> {
-        if verified.is_owner() {
-            return Ok(true);
-        }
-        let (_, owns) = self.user_and_owner(verified).await?;
-        if owns {
-            self.state().associations.found_owner(verified.opaque());
-        }
-        Ok(owns)
-    }
-
-    /// An endpoint that is registered proved itself anew: the association of its registration ends soon.
-    fn sign_with(&self, verified: &Verified) {
-        let (claim, now) = (verified.claim(), self.now());
-        let mut state = self.state();
-        if let Some(before) = state.location.sign_with(&claim.aor, claim.instance, verified.opaque()) {
-            state.associations.rest(&before, now);
-        }
-    }
-
     fn is_bound(&self, aor: Aor, instance: InstanceId) -> bool {
         self.state().location.binding(&aor, instance).is_some()
-    }
-
-    async fn endpoint_gone(&self, aor: &Aor, binding: &Binding) {
-        self.note(&ServerEvent::Gone { aor: aor.clone(), instance: binding.instance });
-        self.proxy.endpoint_gone(&Endpoint { aor: aor.clone(), instance: binding.instance });
-        self.in_time(self.provision.endpoint_gone(aor, &binding.epid)).await;
-        self.deliver();
-    }
-
-    /// Via of a request of ours.
-    fn via(&self) -> String {
-        let mut branch = [0; 8];
-        self.foundations.surroundings.fill_random(&mut branch);
-        format!("SIP/2.0/TLS {};branch=z9hG4bK{};branched=FALSE", self.here.fqdn, hex::encode_upper(branch))
-    }
-
-    fn send_signed(&self, binding: &Binding, draft: Draft) {
-        let signed = self.with_associations(|associations, moment| associations.sign(moment, &binding.opaque, draft));
-        if let Some(bytes) = signed {
-            self.foundations.wire.send(binding.conn, bytes);
-        }
     }
 
     /// What is to be done every second and waits for nobody: a directory that is slow must not keep strangers' connections
@@ -644,107 +452,4 @@ impl FrontEnd {
         self.in_time(self.provision.sweep()).await;
         self.deliver();
     }
-}
-
-impl SipService for FrontEnd {
-    fn opened(&self, conn: ConnId, remote: SocketAddr, _local: SocketAddr) {
-        let now = self.now();
-        self.state().connections.insert(conn, Connection { remote, opened: now, heard: now });
-    }
-
-    fn received(self: Arc<Self>, conn: ConnId, bytes: &[u8]) -> Option<Pending<'static, ()>> {
-        let now = self.now();
-        let remote = {
-            let mut state = self.state();
-            let connection = state.connections.get_mut(&conn)?;
-            connection.heard = now;
-            connection.remote
-        };
-        let message = match Message::parse(bytes) {
-            Ok(message) => message,
-            Err(error) => {
-                self.note(&ServerEvent::Garbled { conn, why: error.to_string() });
-                self.foundations.wire.close(conn);
-                return None;
-            }
-        };
-        let hop = Hop { conn, remote, external: self.external };
-        if message.method().is_none() {
-            self.answered(&hop, &message, bytes);
-            self.notify_answered(conn, &message);
-            return None;
-        }
-        let peer = Peer { conn, address: remote.ip() };
-        let examined = self.with_associations(|a, moment| a.examine(moment, peer, &message));
-        self.proceed(hop, &message, bytes, examined)
-    }
-
-    fn garbled(&self, conn: ConnId, error: sip::framing::FramingError) {
-        self.note(&ServerEvent::Garbled { conn, why: error.to_string() });
-        // What could not be read names neither its sender nor an association to sign with.
-        let (mut reply, id) = match error {
-            sip::framing::FramingError::BodyTooLong { .. } | sip::framing::FramingError::HeadTooLong { .. } => {
-                (Draft::response(513, "Message Too Large"), 4008)
-            }
-            _ => (Draft::response(400, "Bad Request"), 4000),
-        };
-        reply.header("ms-diagnostics-public", Diagnostics::public(id, error.to_string()).value(None));
-        self.send_unsigned(conn, reply);
-    }
-
-    fn kept_alive(&self, conn: ConnId) {
-        let now = self.now();
-        if let Some(connection) = self.state().connections.get_mut(&conn) {
-            connection.heard = now;
-        }
-    }
-
-    fn closed(self: Arc<Self>, conn: ConnId) -> Option<Pending<'static, ()>> {
-        let now = self.now();
-        let gone = {
-            let mut state = self.state();
-            state.connections.remove(&conn);
-            state.associations.closed(conn);
-            let gone = state.location.closed(conn, now);
-            state.rest(&gone, now);
-            gone
-        };
-        self.carry_out(self.proxy.closed(conn));
-        if gone.is_empty() {
-            return None;
-        }
-        Some(Box::pin(async move {
-            for (aor, binding) in &gone {
-                self.endpoint_gone(aor, binding).await;
-            }
-        }))
-    }
-
-    fn tick(self: Arc<Self>) -> Option<Pending<'static, ()>> {
-        if self.tidy() { Some(Box::pin(self.sweep())) } else { None }
-    }
-}
-
-/// What everybody may know of a directory or verifier that does not answer.
-const CANNOT_ROUTE: &str = "Temporarily cannot route";
-
-/// The directory or the verifier could not answer: the user is told that it is not his fault, the log has the whole text.
-/// Who has proven who he is, inside, is told in fixed words what is wrong too. The cause is told inside to all, for with
-/// no domain controller nobody can prove anything; outside it is not told.
-fn unavailable(error: &DirectoryError, proven: bool) -> Reply {
-    let fault = error.fault;
-    let reason = if proven { format!("{CANNOT_ROUTE}: {fault}") } else { CANNOT_ROUTE.to_owned() };
-    let why = Diagnostics { cause: fault.id(), ..Diagnostics::internal(1007, reason).outside(CANNOT_ROUTE) };
-    Reply::new(504, "Server time-out").because(why).logged(error.to_string())
-}
-
-/// `Sun, 22 Nov 2026 13:00:00 GMT`: RFC 3261 §20.17.
-fn http_date(unix_seconds: i64) -> String {
-    let format = time::macros::format_description!(
-        "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-    );
-    time::OffsetDateTime::from_unix_timestamp(unix_seconds)
-        .ok()
-        .and_then(|date| date.format(&format).ok())
-        .unwrap_or_else(|| "Thu, 01 Jan 1970 00:00:00 GMT".to_owned())
 }

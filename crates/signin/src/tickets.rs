@@ -8,34 +8,30 @@
 //!  the tickets are the system's to find ──► its GSS-API library ──► use what it makes of them
 //! ```
 //!
-//! The KDC is the one that was set, else what `_kerberos._tcp.<realm>` names. It is asked over TCP only: every KDC of the
-//! last twenty years answers there, and tickets of Active Directory do not fit into datagrams anyway. The system's library
-//! knows KDCs of its own (`krb5.conf`, DNS), keeps what it gets in the user's cache, and says who the user is.
+//! `tickets/kdc.rs` finds the KDC and asks it. The system's library knows KDCs of its own (`krb5.conf`, DNS), keeps what it gets
+//! in the user's cache, and says who the user is.
 //!
 //! Absent: realms joined by trusts are followed only as far as the own KDC refers to them by a ticket; smart cards; FAST.
 
-use crate::io::{ConnId, DnsAnswer, Io, RecordKind, SecContextError, StreamError, Target};
-use crate::log_on::LogOn;
-use crate::report::{Certainty, Event, Step, Verdict};
-use crate::web_ticket::message::write_time;
+mod failure;
+mod kdc;
+
+pub use self::failure::TicketFailure;
+pub use self::kdc::Kdc;
 pub use mechanism::kerberos::TicketCache;
+
+use crate::date_time::write_time;
+use crate::io::{Io, SecContextError};
+use crate::log_on::LogOn;
+use crate::report::{Event, Step};
 use mechanism::kerberos::crypto::EncryptionType;
 use mechanism::kerberos::name::{NameError, NameType, Principal};
 use mechanism::kerberos::{ApOptions, ApRequest, AsExchange, AsStep, Credential, KerberosError, Now, TgsExchange};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-/// TCP port of a KDC. RFC 4120 §7.2.3.
-const KDC_PORT: u16 = 88;
-
-/// Longest answer of a KDC that is read, in bytes. Tickets of users with very many groups have some 48 KiB.
-const MAX_ANSWER: usize = 128 * 1024;
-
-/// First byte of an answer: AS-REP, TGS-REP, KRB-ERROR, each by the number of its application tag. RFC 4120 §5.10.
-const ANSWERS: [u8; 3] = [0x60 | 11, 0x60 | 13, 0x60 | 30];
 
 /// Answers to one AS exchange: one asks for pre-authentication, one for another clock or key.
 const MAX_LEGS: usize = 4;
@@ -60,33 +56,6 @@ impl Default for Limits {
     fn default() -> Limits {
         let seconds = Duration::from_secs;
         Limits { dns: seconds(3), tcp: seconds(3), answer: seconds(5), kdcs: seconds(15) }
-    }
-}
-
-/// A KDC that was set: host name or address, and TCP port.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kdc {
-    /// Host name or address.
-    pub host: String,
-    /// Port; 88 when none is given.
-    pub port: u16,
-}
-
-impl std::str::FromStr for Kdc {
-    type Err = String;
-
-    /// `host`, `host:port` or `[address]:port`.
-    fn from_str(text: &str) -> Result<Kdc, String> {
-        let wrong =
-            || format!("{text}: write a host name or an address, with or without a port, like dc1.contoso.com:88");
-        let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-                (host, port.parse().map_err(|_| wrong())?)
-            }
-            _ => (text, KDC_PORT),
-        };
-        let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
-        if host.is_empty() { Err(wrong()) } else { Ok(Kdc { host, port }) }
     }
 }
 
@@ -144,108 +113,6 @@ struct State {
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tickets(realm {:?}, {} KDCs set)", self.source.realm, self.source.kdcs.len())
-    }
-}
-
-/// Why there is no ticket.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TicketFailure {
-    /// A name that Kerberos cannot have.
-    #[error(transparent)]
-    Name(NameError),
-    /// Neither a password nor a ticket to begin with.
-    #[error("there is neither a password nor a ticket of the user: {0}")]
-    NothingToBeginWith(String),
-    /// Nobody says where the realm's KDC is.
-    #[error("no KDC is known for the realm {realm}: {how}")]
-    NoKdc {
-        /// Which realm.
-        realm: String,
-        /// What was looked for.
-        how: String,
-    },
-    /// No KDC answers.
-    #[error("no KDC of the realm {realm} answers: {tried}")]
-    Unreachable {
-        /// Which realm.
-        realm: String,
-        /// Which addresses, and what happened.
-        tried: String,
-    },
-    /// The KDC says no, or what it says is wrong.
-    #[error("the KDC of {realm}: {error}")]
-    Kdc {
-        /// Which realm.
-        realm: String,
-        /// What it says.
-        error: KerberosError,
-    },
-    /// The KDC names no type under which the password may prove itself.
-    #[error("the KDC of {realm} has no AES key of {client}, and a proof under RC4 is made only where it is allowed")]
-    NoAesKey {
-        /// Which realm.
-        realm: String,
-        /// Whose.
-        client: String,
-    },
-    /// The KDC sends the client from realm to realm.
-    #[error("the KDC of {realm} refers to ever other realms")]
-    Referrals {
-        /// Where it began.
-        realm: String,
-    },
-    /// The system's GSS-API library cannot, for a reason of its own.
-    #[error("the Kerberos library of this system gives no ticket for {service}: {why}")]
-    Library {
-        /// What for.
-        service: String,
-        /// In its words, mostly.
-        why: String,
-    },
-}
-
-impl TicketFailure {
-    /// Whether the password is what was refused: it must not be tried again elsewhere.
-    pub fn blames_password(&self) -> bool {
-        matches!(self, TicketFailure::Kdc { error, .. } if error.blames_credentials())
-    }
-
-    /// What it means and what to do.
-    pub fn verdict(&self) -> Verdict {
-        use Certainty::{Certain, Consistent};
-        let (id, certainty, fix) = match self {
-            TicketFailure::Name(_) => ("krb-wrong-realm", Certain, "correct the logon name or the realm".to_owned()),
-            TicketFailure::NothingToBeginWith(_) => {
-                ("krb-no-tgt", Certain, "give a password, or obtain a ticket first (kinit)".to_owned())
-            }
-            TicketFailure::NoKdc { .. } => (
-                "krb-kdc-unreachable",
-                Certain,
-                "set the KDC (--kdc), or publish _kerberos._tcp of the realm in the DNS of this network".to_owned(),
-            ),
-            TicketFailure::Unreachable { .. } => (
-                "krb-kdc-unreachable",
-                Certain,
-                "open port 88 to a domain controller; outside, use a certificate or NTLM instead".to_owned(),
-            ),
-            TicketFailure::Kdc { error, .. } => (error.id(), Certain, error.fix().to_owned()),
-            TicketFailure::NoAesKey { .. } => (
-                "krb-etype",
-                Consistent,
-                "set the account's password anew, which makes AES keys of it; for an account that can have none, allow RC4 \
-                 (--kerberos-rc4 passwords)"
-                    .to_owned(),
-            ),
-            TicketFailure::Referrals { .. } => {
-                ("krb-wrong-realm", Consistent, "correct the realm trusts and their name routing".to_owned())
-            }
-            TicketFailure::Library { service, .. } => (
-                "krb-no-tgt",
-                Consistent,
-                format!("correct krb5.conf, or the ticket cache, until `kvno {service}` has a ticket"),
-            ),
-        };
-        Verdict { id: id.to_owned(), certainty, sentence: self.to_string(), fix }
     }
 }
 
@@ -414,108 +281,6 @@ impl Tickets {
             }
         }
         Err(TicketFailure::Referrals { realm: realm.to_owned() })
-    }
-
-    /// One request to the first KDC that answers.
-    async fn exchange(&self, io: &dyn Io, realm: &str, request: &[u8]) -> Result<Vec<u8>, TicketFailure> {
-        let mut tried = Vec::new();
-        let deadline = io.now().since_start + self.source.limits.kdcs;
-        let known = self.state().kdc;
-        if let Some(address) = known {
-            match self.ask(io, address, request, deadline).await {
-                Ok(answer) => return Ok(answer),
-                Err(why) => tried.push(format!("{address} {why}")),
-            }
-        }
-        for kdc in self.kdcs(io, realm).await? {
-            for address in self.addresses(io, &kdc.host).await {
-                let address = SocketAddr::new(address, kdc.port);
-                if io.now().since_start >= deadline {
-                    tried.push("no time was left for others".to_owned());
-                    return Err(TicketFailure::Unreachable { realm: realm.to_owned(), tried: tried.join("; ") });
-                }
-                match self.ask(io, address, request, deadline).await {
-                    Ok(answer) => {
-                        self.state().kdc = Some(address);
-                        return Ok(answer);
-                    }
-                    Err(why) => tried.push(format!("{address} {why}")),
-                }
-            }
-            if tried.is_empty() {
-                tried.push(format!("{} has no address here", kdc.host));
-            }
-        }
-        Err(TicketFailure::Unreachable { realm: realm.to_owned(), tried: tried.join("; ") })
-    }
-
-    async fn kdcs(&self, io: &dyn Io, realm: &str) -> Result<Vec<Kdc>, TicketFailure> {
-        if !self.source.kdcs.is_empty() {
-            return Ok(self.source.kdcs.clone());
-        }
-        let name = format!("_kerberos._tcp.{}", realm.to_ascii_lowercase());
-        match io.resolve(&name, RecordKind::Srv, self.source.limits.dns).await {
-            DnsAnswer::Services(mut records) if !records.is_empty() => {
-                records.sort_by_key(|srv| (srv.priority, std::cmp::Reverse(srv.weight)));
-                Ok(records.into_iter().map(|srv| Kdc { host: srv.target, port: srv.port }).collect())
-            }
-            answer => Err(TicketFailure::NoKdc {
-                realm: realm.to_owned(),
-                how: format!("{name}: {}", crate::http::dns_words(&answer)),
-            }),
-        }
-    }
-
-    async fn addresses(&self, io: &dyn Io, host: &str) -> Vec<IpAddr> {
-        if let Ok(address) = host.parse() {
-            return vec![address];
-        }
-        match io.resolve(host, RecordKind::Address, self.source.limits.dns).await {
-            DnsAnswer::Addresses { addresses, .. } => addresses,
-            _ => Vec::new(),
-        }
-    }
-
-    async fn ask(
-        &self,
-        io: &dyn Io,
-        address: SocketAddr,
-        request: &[u8],
-        deadline: Duration,
-    ) -> Result<Vec<u8>, String> {
-        let left = || deadline.saturating_sub(io.now().since_start);
-        let opened = io.connect(Target::Direct(address), self.source.limits.tcp.min(left())).await;
-        let conn = opened.map_err(|error| error.to_string())?.conn;
-        let deadline = io.now().since_start + self.source.limits.answer.min(left());
-        let answer = self.converse(io, conn, request, deadline).await;
-        io.close(conn).await;
-        match answer {
-            Ok(answer) if !answer.first().is_some_and(|first| ANSWERS.contains(first)) => {
-                Err("answers with something that is not Kerberos".to_owned())
-            }
-            answer => answer,
-        }
-    }
-
-    /// A message over TCP has its length before it, 4 bytes, big-endian. RFC 4120 §7.2.2.
-    async fn converse(&self, io: &dyn Io, conn: ConnId, request: &[u8], deadline: Duration) -> Result<Vec<u8>, String> {
-        let words = |error: StreamError| error.to_string();
-        let length = u32::try_from(request.len()).map_err(|_| "the request is too long".to_owned())?;
-        io.send(conn, [&length.to_be_bytes(), request].concat()).await.map_err(words)?;
-        let mut answer = Vec::new();
-        loop {
-            if let Some((head, body)) = answer.split_first_chunk::<4>() {
-                let length = u32::from_be_bytes(*head) as usize;
-                if length > MAX_ANSWER {
-                    return Err(format!("it announces an answer of {length} bytes; that is not a KDC"));
-                }
-                if let Some(whole) = body.get(..length) {
-                    return Ok(whole.to_vec());
-                }
-            }
-            let left = deadline.saturating_sub(io.now().since_start);
-            answer.extend(io.receive(conn, left).await.map_err(words)?);
-        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

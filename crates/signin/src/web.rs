@@ -26,7 +26,7 @@ use crate::old_cryptography::OldCryptography;
 use crate::service::{HttpConversation, HttpService, Surroundings};
 use crate::topology::Topology;
 use crate::web_ticket::authority::{TicketAuthority, TicketRefusal};
-use crate::web_ticket::message::{Diagnostics, error_id};
+use crate::web_ticket::diagnostics::{Diagnostics, error_id};
 use crate::web_ticket::security::ProofHash;
 use crate::web_ticket::server::{Settings as TicketSettings, TicketService};
 use crate::web_ticket::{CERTIFICATE_PATH, DIAGNOSTICS_HEADER, SERVICE_PATH, TICKET_HEADER, TICKET_URL_HEADER};

@@ -4,7 +4,7 @@
 pub mod canonical;
 
 use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::{BytesRef, BytesStart, Event};
 use std::borrow::Cow;
 
 /// How much XML one peer may make us hold.
@@ -77,7 +77,6 @@ impl Element {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let skipped = bytes.len() - text.len();
         let mut reader = Reader::from_str(text);
-        let malformed = |e: &dyn std::fmt::Display| XmlError::Malformed(e.to_string());
         let mut open: Vec<Element> = Vec::new();
         let mut count = 0;
         loop {
@@ -85,24 +84,19 @@ impl Element {
             let event = reader.read_event().map_err(|e| malformed(&e))?;
             let after = skipped + usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
             let closed = match event {
-                Event::Start(start) => {
+                Event::Start(ref start) | Event::Empty(ref start) => {
                     count += 1;
                     if open.len() >= limits.depth {
                         return Err(XmlError::TooDeep(limits.depth));
                     }
-                    let mut element = begin(&start)?;
-                    element.span.0 = before;
-                    open.push(element);
-                    None
-                }
-                Event::Empty(start) => {
-                    count += 1;
-                    if open.len() >= limits.depth {
-                        return Err(XmlError::TooDeep(limits.depth));
+                    let element = Element { span: (before, after), ..begin(start)? };
+                    match event {
+                        Event::Empty(_) => Some(element),
+                        _ => {
+                            open.push(element);
+                            None
+                        }
                     }
-                    let mut element = begin(&start)?;
-                    element.span = (before, after);
-                    Some(element)
                 }
                 Event::End(_) => {
                     let mut element = open.pop().ok_or_else(|| malformed(&"an end without a beginning"))?;
@@ -124,13 +118,7 @@ impl Element {
                     None
                 }
                 Event::GeneralRef(reference) => {
-                    let resolved: Cow<'_, str> = match reference.resolve_char_ref().map_err(|e| malformed(&e))? {
-                        Some(c) => Cow::Owned(c.to_string()),
-                        None => Cow::Borrowed(
-                            quick_xml::escape::resolve_predefined_entity(&reference)
-                                .ok_or_else(|| malformed(&"an entity that is not predefined"))?,
-                        ),
-                    };
+                    let resolved = resolve(&reference)?;
                     match open.last_mut() {
                         Some(parent) => parent.text.push_str(&resolved),
                         None => return Err(malformed(&"text outside the document element")),
@@ -182,6 +170,19 @@ impl Element {
     pub fn trimmed(&self) -> &str {
         self.text.trim()
     }
+}
+
+fn malformed(why: &dyn std::fmt::Display) -> XmlError {
+    XmlError::Malformed(why.to_string())
+}
+
+/// What a reference stands for: a character by its number, or one of the five entities that are predefined.
+fn resolve(reference: &BytesRef<'_>) -> Result<Cow<'static, str>, XmlError> {
+    if let Some(character) = reference.resolve_char_ref().map_err(|e| malformed(&e))? {
+        return Ok(Cow::Owned(character.to_string()));
+    }
+    let entity = quick_xml::escape::resolve_predefined_entity(reference);
+    entity.map(Cow::Borrowed).ok_or_else(|| malformed(&"an entity that is not predefined"))
 }
 
 fn begin(start: &BytesStart<'_>) -> Result<Element, XmlError> {

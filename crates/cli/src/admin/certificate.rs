@@ -6,8 +6,8 @@ use clap::Subcommand;
 use miette::{IntoDiagnostic, Result, miette};
 use serde_json::json;
 use signin::authenticate::certificate::published::Published;
+use signin::date_time::write_time;
 use signin::name::Aor;
-use signin::web_ticket::message::write_time;
 use store::Store;
 use uuid::Uuid;
 

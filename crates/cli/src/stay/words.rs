@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 use signin::converse::client::Event;
+use signin::date_time::write_time;
 use signin::legible::steers;
 use signin::provision::contacts::{Contact, DEFAULT_GROUP};
 use signin::provision::picture::{ContactPresence, News, Picture};
 use signin::provision::presence::aggregation::describe;
 use signin::stay::{End, Happening, Wish};
-use signin::web_ticket::message::write_time;
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -136,8 +136,13 @@ const VERSION_TOO_LOW: i32 = 396;
 /// A received alert is this and its number (`SSL_AD_REASON_OFFSET`).
 const ALERTS: i32 = 1000;
 
-/// An alert by its number, with its name. RFC 5246 §7.2, RFC 6066 §9.
+/// An alert by its number, with its name.
 pub(super) fn alert(number: u8) -> DskError {
+    DskError::Alert { number, name: alert_name(number).unwrap_or("without a name") }
+}
+
+/// Name of a TLS alert. RFC 5246 §7.2, RFC 8446 §6, RFC 6066, RFC 7301.
+pub fn alert_name(number: u8) -> Option<&'static str> {
     let name = match number {
         0 => "close_notify",
         10 => "unexpected_message",
@@ -164,11 +169,18 @@ pub(super) fn alert(number: u8) -> DskError {
         86 => "inappropriate_fallback",
         90 => "user_canceled",
         100 => "no_renegotiation",
+        109 => "missing_extension",
         110 => "unsupported_extension",
+        111 => "certificate_unobtainable",
         112 => "unrecognized_name",
-        _ => "without a name",
+        113 => "bad_certificate_status_response",
+        114 => "bad_certificate_hash_value",
+        115 => "unknown_psk_identity",
+        116 => "certificate_required",
+        120 => "no_application_protocol",
+        _ => return None,
     };
-    DskError::Alert { number, name }
+    Some(name)
 }
 
 fn versions(theirs: &[u16]) -> String {

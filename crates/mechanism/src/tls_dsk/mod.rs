@@ -36,7 +36,7 @@ mod server;
 mod transport;
 
 pub use client::{Client, ClientHandshake, ClientStep};
-pub use error::DskError;
+pub use error::{DskError, alert_name};
 pub use keys::{MessageKeys, SignatureHash};
 pub use policy::{Policy, Protocol, Suite};
 pub use server::{Server, ServerHandshake, ServerStep};

@@ -6,6 +6,7 @@
 
 use crate::client::SetupError;
 use crate::client::tcp::Tcp;
+use mechanism::tls_dsk::alert_name;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslRef, SslSessionCacheMode, SslVerifyMode, SslVersion,
 };
@@ -146,7 +147,7 @@ fn describe(ssl: &SslRef, chain_errors: Vec<ChainError>) -> TlsSession {
 /// Why the handshake failed, from OpenSSL's findings and from what the peer sent first.
 fn handshake_error(error: &openssl::ssl::Error, first: &[u8]) -> TlsError {
     if let Some(number) = reasons(error).find_map(alert) {
-        return TlsError::Alert { number, name: alert_name(number).to_owned() };
+        return TlsError::Alert { number, name: alert_name(number).unwrap_or("unknown").to_owned() };
     }
     if !first.is_empty() && !begins_tls(first) {
         return TlsError::NotTls(excerpt(first));
@@ -214,45 +215,4 @@ fn begins_tls(first: &[u8]) -> bool {
 pub(super) fn excerpt(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(40)];
     shown.iter().map(|b| if b.is_ascii_graphic() || *b == b' ' { *b as char } else { '.' }).collect()
-}
-
-/// RFC 5246 §7.2, RFC 8446 §6, RFC 6066, RFC 7301.
-fn alert_name(number: u8) -> &'static str {
-    match number {
-        0 => "close_notify",
-        10 => "unexpected_message",
-        20 => "bad_record_mac",
-        21 => "decryption_failed",
-        22 => "record_overflow",
-        30 => "decompression_failure",
-        40 => "handshake_failure",
-        41 => "no_certificate",
-        42 => "bad_certificate",
-        43 => "unsupported_certificate",
-        44 => "certificate_revoked",
-        45 => "certificate_expired",
-        46 => "certificate_unknown",
-        47 => "illegal_parameter",
-        48 => "unknown_ca",
-        49 => "access_denied",
-        50 => "decode_error",
-        51 => "decrypt_error",
-        60 => "export_restriction",
-        70 => "protocol_version",
-        71 => "insufficient_security",
-        80 => "internal_error",
-        86 => "inappropriate_fallback",
-        90 => "user_canceled",
-        100 => "no_renegotiation",
-        109 => "missing_extension",
-        110 => "unsupported_extension",
-        111 => "certificate_unobtainable",
-        112 => "unrecognized_name",
-        113 => "bad_certificate_status_response",
-        114 => "bad_certificate_hash_value",
-        115 => "unknown_psk_identity",
-        116 => "certificate_required",
-        120 => "no_application_protocol",
-        _ => "unknown",
-    }
 }

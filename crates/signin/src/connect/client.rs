@@ -1,7 +1,7 @@
 //! From a host and its addresses to one open, judged connection. `[MS-CONMGMT]` §3.4, RFC 3261 §18.1.1.
 
-use super::failure::{Attempt, ConnectFailure, Fault, Peer};
-use super::judgement::{Judgement, judge};
+use super::failure::{Attempt, ConnectFailure, Fault, Peer, milliseconds};
+use super::judgement::{Judgement, judge, session_proof};
 use crate::io::{ConnId, Connected, Io, Target, TlsSession};
 use crate::report::{Event, Step};
 use std::fmt;
@@ -165,12 +165,6 @@ fn opened(connected: Connected, secured: Option<(TlsSession, Judgement)>) -> Ope
     Open { conn: connected.conn, local: connected.local, peer: connected.peer, judgement, tls }
 }
 
-/// `TLSv1.3 TLS_AES_256_GCM_SHA384, certificate CN=… valid until …, issued by …, name ok, chain trusted`.
-pub(super) fn session_proof(session: &TlsSession, judgement: &Judgement) -> String {
-    let resumed = if session.resumed { " (resumed)" } else { "" };
-    format!("{} {}{resumed}, {}", session.version, session.cipher, judgement.proof())
-}
-
 /// An address of another family that cannot be reached from here is no dead member.
 fn remark_dead_members(io: &dyn Io, hop: &Hop, attempts: &[Attempt], alive: SocketAddr) {
     for dead in attempts.iter().filter(|a| !a.unroutable()) {
@@ -181,8 +175,4 @@ fn remark_dead_members(io: &dyn Io, hop: &Hop, attempts: &[Attempt], alive: Sock
 
 fn evidence(io: &dyn Io, line: String) {
     io.tell(Event::Evidence(Step::Connectivity, line));
-}
-
-pub(super) fn milliseconds(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }

@@ -1,7 +1,6 @@
 //! Why no connection came about: which device is at fault, what was seen, what to do.
 
-use super::client::{milliseconds, session_proof};
-use super::judgement::Judgement;
+use super::judgement::{Judgement, session_proof};
 use crate::io::{ConnectError, TlsError, TlsSession};
 use crate::report::{Certainty, Verdict};
 use std::fmt;
@@ -281,4 +280,9 @@ fn tls_meaning(error: &TlsError) -> (&'static str, Certainty, &'static str) {
         },
         TlsError::Failed(_) => ("tls-handshake-failed", Consistent, UNKNOWN),
     }
+}
+
+/// How long something took.
+pub(super) fn milliseconds(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
 }

@@ -178,6 +178,12 @@ pub fn judge(session: &TlsSession, name: &str, unix_seconds: i64) -> Judgement {
     Judgement { name: name.to_owned(), chain, defects }
 }
 
+/// `TLSv1.3 TLS_AES_256_GCM_SHA384, certificate CN=… valid until …, issued by …, name ok, chain trusted`.
+pub(super) fn session_proof(session: &TlsSession, judgement: &Judgement) -> String {
+    let resumed = if session.resumed { " (resumed)" } else { "" };
+    format!("{} {}{resumed}, {}", session.version, session.cipher, judgement.proof())
+}
+
 /// The certificates that really lead up from the leaf, each issued by the next. Servers also send needless ones, and
 /// in any order.
 fn path(chain: &[CertFacts]) -> Vec<&CertFacts> {

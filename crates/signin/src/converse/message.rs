@@ -3,7 +3,7 @@
 use crate::name::Aor;
 use crate::outgoing::Hop;
 use crate::register::endpoint::InstanceId;
-use sip::{Message, Name, NameAddr, Uri};
+use sip::{CSeq, Message, Name, NameAddr, Uri};
 use std::sync::Arc;
 
 /// One endpoint of one user, wherever it is signed in.
@@ -88,4 +88,9 @@ pub fn is_conversational(request: &Message<'_>, sender: &Aor) -> bool {
 /// The tag of From or To.
 pub(super) fn tag<'a>(message: &Message<'a>, name: Name) -> Option<&'a str> {
     NameAddr::parse(message.header(name)?).ok()?.params.get("tag")
+}
+
+/// The number in CSeq; 1 where there is none that can be read.
+pub(super) fn number_of(message: &Message<'_>) -> u32 {
+    message.header(Name::CSeq).and_then(|value| CSeq::parse(value).ok()).map_or(1, |cseq| cseq.number)
 }

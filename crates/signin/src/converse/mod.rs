@@ -18,10 +18,10 @@
 //!    |<---------- MESSAGE -|<-- request ---------|<---------- MESSAGE-|             |   either side, until BYE
 //! ```
 //!
-//! The server of the sender keeps what RFC 3261 §16.2 calls a response context: who asked, which endpoints were asked, the
-//! best answer so far. The server of each endpoint asked keeps only where it sent the request and for whom. Between the two go
-//! [`message::Errand`]s: a message as bytes, and who it is for. Both know the dialogs of their own endpoints, so that a
-//! request inside a dialog goes where its dialog leads, whatever its Route says.
+//! The server of the sender (`server/origin.rs`) keeps what RFC 3261 §16.2 calls a response context: who asked, which endpoints
+//! were asked, the best answer so far. The server of each endpoint asked (`server/asked.rs`) keeps only where it sent the
+//! request and for whom. Between the two go [`message::Errand`]s: a message as bytes, and who it is for. Both know the dialogs
+//! of their own endpoints, so that a request inside a dialog goes where its dialog leads, whatever its Route says.
 //!
 //! | what | answer to the sender |
 //! |---|---|
@@ -47,8 +47,5 @@
 
 pub mod client;
 pub mod content;
-mod context;
-mod dialogs;
-mod forward;
 pub mod message;
 pub mod server;

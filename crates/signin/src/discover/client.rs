@@ -1,25 +1,11 @@
-//! The order of candidates, and coming back for the next one.
-//!
-//! | # | looked up | gives |
-//! |---|---|---|
-//! | 0 | what worked last time | that server |
-//! | – | a server set by hand | that server, and nothing else |
-//! | 1 | `lyncdiscoverinternal.<domain>`, addresses | Autodiscover |
-//! | 2 | `lyncdiscover.<domain>`, addresses | Autodiscover |
-//! | 3 | `_sipinternaltls._tcp.<domain>`, SRV | TLS, inside |
-//! | 3b | `_sipinternal._tcp.<domain>`, SRV | TCP, inside; only on request, clients of today do not ask |
-//! | 4 | `_sip._tls.<domain>`, SRV | TLS, outside |
-//! | 5 | `sipinternal.<domain>`, addresses | TLS 5061, inside |
-//! | 6 | `sip.<domain>`, addresses | TLS 5061 inside, 443 outside |
-//! | 7 | `sipexternal.<domain>`, addresses | TLS 443, outside |
-//!
-//! `sip.<domain>` stands for a pool inside and for the Edge outside, and does not say which: both ports become
-//! candidates, 5061 first when any name meant for the inside exists, else 443 first.
-//!
-//! All names are asked for at once, as soon as the first of them is needed, and the answers are used in this order as
-//! they come; so a name server that is silent about one name costs its time once. SRV records: lowest priority first,
-//! then highest weight, then as delivered. This is what the product does; RFC 2782's drawing of lots by weight is not.
+//! One candidate after the other: what each way of the plan gives, and coming back for the next. `client/plan.rs` has the order,
+//! `client/names.rs` asks for all names at once.
 
+mod names;
+mod plan;
+
+use self::names::{Known, Names};
+use self::plan::{Way, default_port, in_order, plan};
 use super::AccessLocation;
 use super::autodiscover::{Found, Walk};
 use super::finding::Finding;
@@ -32,14 +18,9 @@ use crate::log_on::LogOn;
 use crate::name::{Aor, SipDomain};
 use crate::report::{Event, Step, Verdict};
 use crate::web_ticket::client::TicketMeans;
-use futures_util::StreamExt;
-use futures_util::future::{Either, select};
-use futures_util::stream::FuturesUnordered;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
 use std::time::Duration;
 
 /// How long discovery may take.
@@ -156,16 +137,6 @@ impl fmt::Display for Source {
             Source::Name => f.write_str("a server may have this name"),
         }
     }
-}
-
-/// One way to find servers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Way {
-    Cached(Cached),
-    Manual(Manual),
-    Autodiscover { name: String },
-    Service { name: String, view: AccessLocation, legacy_tcp: bool },
-    Name { name: String, places: Vec<AccessLocation> },
 }
 
 /// Discovery of one sign-in. Ask [`Discovery::next`] for a server; when it does not work, ask again.
@@ -467,56 +438,6 @@ impl Discovery {
     }
 }
 
-/// The documented order, as far as it is asked for.
-fn plan(domain: &SipDomain, ask: &Ask) -> VecDeque<Way> {
-    use AccessLocation::{External, Internal};
-    let mut plan = VecDeque::new();
-    if !ask.manual.is_empty() {
-        plan.extend(ask.manual.iter().cloned().map(Way::Manual));
-        return plan;
-    }
-    let named = |label: &str| format!("{label}.{domain}");
-    let wanted = |place: AccessLocation| ask.view.is_none_or(|view| view == place);
-    plan.extend(ask.cached.iter().filter(|cached| wanted(cached.view)).cloned().map(Way::Cached));
-    if wanted(Internal) {
-        plan.push_back(Way::Autodiscover { name: named("lyncdiscoverinternal") });
-    }
-    plan.push_back(Way::Autodiscover { name: named("lyncdiscover") });
-    if wanted(Internal) {
-        let name = named("_sipinternaltls._tcp");
-        plan.push_back(Way::Service { name, view: Internal, legacy_tcp: false });
-        if ask.legacy_tcp {
-            plan.push_back(Way::Service { name: named("_sipinternal._tcp"), view: Internal, legacy_tcp: true });
-        }
-    }
-    if wanted(External) {
-        plan.push_back(Way::Service { name: named("_sip._tls"), view: External, legacy_tcp: false });
-    }
-    for (label, places) in
-        [("sipinternal", vec![Internal]), ("sip", vec![Internal, External]), ("sipexternal", vec![External])]
-    {
-        let places: Vec<_> = places.into_iter().filter(|place| wanted(*place)).collect();
-        if !places.is_empty() {
-            plan.push_back(Way::Name { name: named(label), places });
-        }
-    }
-    plan
-}
-
-/// 5061 inside, 443 outside.
-fn default_port(view: AccessLocation) -> u16 {
-    match view {
-        AccessLocation::Internal => 5061,
-        AccessLocation::External => 443,
-    }
-}
-
-/// Lowest priority, then highest weight, then as delivered.
-fn in_order(mut records: Vec<Srv>) -> Vec<Srv> {
-    records.sort_by_key(|record| (record.priority, u16::MAX - record.weight));
-    records
-}
-
 /// A lookup that failed, as opposed to one that found nothing.
 fn lookup_failure(name: &str, answer: &DnsAnswer) -> Option<Finding> {
     match answer {
@@ -537,76 +458,4 @@ fn resolved(addresses: &[IpAddr], aliases: &[String]) -> String {
 
 fn say(io: &dyn Io, line: String) {
     io.tell(Event::Evidence(Step::Discovery, line));
-}
-
-/// A question to the DNS: name and kind.
-type Question = (String, RecordKind);
-
-/// Answers that came.
-type Known = HashMap<Question, DnsAnswer>;
-
-type Lookup<'a> = Pin<Box<dyn Future<Output = (Question, DnsAnswer)> + Send + 'a>>;
-
-/// The names of the plan: none is asked before one is needed, then all are. Questions without an answer when this is
-/// dropped will be asked again.
-struct Names<'a> {
-    io: &'a dyn Io,
-    limit: Duration,
-    known: Known,
-    unasked: Vec<Question>,
-    pending: FuturesUnordered<Lookup<'a>>,
-}
-
-impl<'a> Names<'a> {
-    fn new(io: &'a dyn Io, limit: Duration, known: Known, plan: &VecDeque<Way>) -> Names<'a> {
-        let question = |way: &Way| match way {
-            Way::Cached(_) | Way::Manual(_) => None,
-            Way::Autodiscover { name } | Way::Name { name, .. } => Some((name.clone(), RecordKind::Address)),
-            Way::Service { name, .. } => Some((name.clone(), RecordKind::Srv)),
-        };
-        let unasked = plan.iter().filter_map(question).filter(|question| !known.contains_key(question)).collect();
-        Names { io, limit, known, unasked, pending: FuturesUnordered::new() }
-    }
-
-    fn known(&self, name: &str, kind: RecordKind) -> Option<&DnsAnswer> {
-        self.known.get(&(name.to_owned(), kind))
-    }
-
-    fn ask_all(&mut self) {
-        let (io, limit) = (self.io, self.limit);
-        for (name, kind) in self.unasked.drain(..) {
-            let lookup: Lookup<'a> = Box::pin(async move {
-                let answer = io.resolve(&name, kind, limit).await;
-                ((name, kind), answer)
-            });
-            self.pending.push(lookup);
-        }
-    }
-
-    /// The answer to one question, as soon as it is there.
-    async fn answer(&mut self, name: &str, kind: RecordKind) -> DnsAnswer {
-        self.ask_all();
-        loop {
-            if let Some(answer) = self.known(name, kind) {
-                return answer.clone();
-            }
-            match self.pending.next().await {
-                Some((question, answer)) => self.known.insert(question, answer),
-                None => return DnsAnswer::Failed("it was never asked".to_owned()),
-            };
-        }
-    }
-
-    /// Does some work, and takes answers as they come meanwhile.
-    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        while !self.pending.is_empty() {
-            match select(work.as_mut(), self.pending.next()).await {
-                Either::Left((done, _)) => return done,
-                Either::Right((Some((question, answer)), _)) => self.known.insert(question, answer),
-                Either::Right((None, _)) => break,
-            };
-        }
-        work.await
-    }
 }

@@ -8,7 +8,7 @@ use crate::http::{Failure, dns_words};
 use crate::io::DnsAnswer;
 use crate::report::{Certainty, Verdict};
 use crate::web_ticket::client::{TicketError, refused};
-use crate::web_ticket::message::Diagnostics;
+use crate::web_ticket::diagnostics::Diagnostics;
 use std::time::Duration;
 
 /// One thing that went wrong.

@@ -11,7 +11,7 @@
 //! | [`trust`] | which hosts may be believed without asking a person |
 //! | [`finding`] | what went wrong on the way, with catalogue ids |
 //! | [`autodiscover`] | the client's walk from a name to the user's document |
-//! | [`client`] | the order of candidates |
+//! | [`client`] | one candidate after the other, in the order of `client/plan.rs` |
 //! | [`server`] | the web service |
 //!
 //! Deliberately absent: DHCP option 120 (desk phones), OAuth and the documents of the mobile interface, federation names.

@@ -7,7 +7,7 @@ use crate::io::{HttpResponse, Io};
 use crate::log_on::LogOn;
 use crate::report::{Event, Step};
 use crate::web_ticket::DIAGNOSTICS_HEADER;
-use crate::web_ticket::message::Diagnostics;
+use crate::web_ticket::diagnostics::Diagnostics;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use mechanism::kerberos::ApOptions;

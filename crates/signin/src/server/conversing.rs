@@ -2,7 +2,7 @@
 //!
 //! Other servers are asked two things only: which endpoints of a user they have, and to take an errand.
 
-use super::{Arrived, FrontEnd};
+use super::{Arrived, FrontEnd, unavailable};
 use crate::authenticate::server::Verified;
 use crate::converse::message::{Endpoint, Errand, Place};
 use crate::converse::server::{Act, Caller, Destination, Party, unknown_user, unreachable_user};
@@ -98,7 +98,7 @@ impl FrontEnd {
     }
 
     fn unanswered(&self, error: &DirectoryError) -> Reply {
-        let reply = super::unavailable(error, true);
+        let reply = unavailable(error, true);
         self.note_trouble(&reply);
         reply
     }

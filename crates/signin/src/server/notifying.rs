@@ -63,4 +63,18 @@ impl FrontEnd {
             .body("text/registration-event", why.body());
         self.send_signed(binding, draft);
     }
+
+    /// Via of a request of ours.
+    fn via(&self) -> String {
+        let mut branch = [0; 8];
+        self.foundations.surroundings.fill_random(&mut branch);
+        format!("SIP/2.0/TLS {};branch=z9hG4bK{};branched=FALSE", self.here.fqdn, hex::encode_upper(branch))
+    }
+
+    fn send_signed(&self, binding: &Binding, draft: Draft) {
+        let signed = self.with_associations(|associations, moment| associations.sign(moment, &binding.opaque, draft));
+        if let Some(bytes) = signed {
+            self.foundations.wire.send(binding.conn, bytes);
+        }
+    }
 }

@@ -1,26 +1,20 @@
-//! One connection's life: wishes become requests, notifications become news, and time renews what would lapse.
+//! One connection's life: whatever comes first (a message of the server, a wish, the time for something) is dealt with, and
+//! then the next. Here notifications become news, and time renews what would lapse; wishes become requests in
+//! `living/wishes.rs`, and what follows from the contact list is in `living/subscribing.rs`.
+
+mod subscribing;
+mod wishes;
 
 use super::errand::Errand;
 use super::{Happening, Onlooker, Wish};
 use crate::authenticate::message::Challenge;
 use crate::client::{SignIn, SignedIn, Unsuccessful};
 use crate::converse::client::{Conversations, Event};
-use crate::converse::content::Text;
 use crate::io::{Pending, StreamError};
 use crate::link::LinkError;
 use crate::name::Aor;
-use crate::provision::client::{
-    self as provision, Appearance, Endpoint, Request, Response, Session as _, SessionError, Subscriptions,
-};
-use crate::provision::contacts::message::{SOAP, read_group_added, write_soap};
-use crate::provision::contacts::{Contact, ContactChange, DEFAULT_GROUP, Edit};
+use crate::provision::client::{Appearance, Endpoint, Request, Response, Session as _, SessionError, Subscriptions};
 use crate::provision::picture::{News, Notification, Picture};
-use crate::provision::presence::aggregation::{BE_RIGHT_BACK, DO_NOT_DISTURB};
-use crate::provision::presence::batch::{Action, Verb};
-use crate::provision::presence::message::{
-    OwnPresence, Publish, SET_SUBSCRIBERS, read_conflicts, read_own_presence, write_set_subscriber,
-};
-use crate::provision::publishing;
 use crate::register::client::Accepted;
 use crate::report::Verdict;
 use crate::session::{Session, Told};
@@ -43,9 +37,6 @@ const CERTIFICATE_LOOK: Duration = Duration::from_secs(3600);
 
 /// What a sign-in obtains for the next one is left this time.
 const CERTIFICATE_FIRST_LOOK: Duration = Duration::from_secs(60);
-
-/// How often a change is tried when the server knows of another version.
-const TRIES: usize = 3;
 
 /// A signed-in endpoint at one server.
 pub(super) struct Living<'s, 'a> {
@@ -108,29 +99,9 @@ pub(super) enum Over {
     Lost(String),
 }
 
-/// Why a wish was not fulfilled.
-enum Unfulfilled {
-    /// In words; the endpoint goes on.
-    Refused(String),
-    /// The connection is gone with it.
-    Over(Over),
-}
-
 impl From<LinkError> for Over {
     fn from(error: LinkError) -> Over {
         Over::Lost(error.to_string())
-    }
-}
-
-impl From<Over> for Unfulfilled {
-    fn from(over: Over) -> Unfulfilled {
-        Unfulfilled::Over(over)
-    }
-}
-
-impl From<LinkError> for Unfulfilled {
-    fn from(error: LinkError) -> Unfulfilled {
-        Unfulfilled::Over(error.into())
     }
 }
 
@@ -389,97 +360,6 @@ impl<'s, 'a: 's> Living<'s, 'a> {
         Ok(())
     }
 
-    /// Asks for the whole contact list, in the subscription that there is.
-    async fn read_list_again(&mut self, onlooker: &mut dyn Onlooker) -> Result<(), Over> {
-        let within = self.subscriptions.contacts.clone();
-        let answer = self.ask(Request { within, ..provision::contacts_request(&self.me) }).await?;
-        match answer {
-            Ok(answer) if answer.is_success() => {
-                self.subscriptions.contacts = answer.header("Call-ID").map(str::to_owned);
-                self.take_within(&answer, onlooker)
-            }
-            Ok(answer) => {
-                // A subscription that is gone is made anew with the next need.
-                if answer.code == 481 {
-                    self.subscriptions.contacts = None;
-                }
-                let remark = format!("the contact list cannot be read: {}", answer.in_words());
-                onlooker.see(&self.picture, Happening::Remark(remark));
-            }
-            Err(SessionError(why)) => return Err(Over::Lost(why)),
-        }
-        Ok(())
-    }
-
-    /// The notification in an answer.
-    fn take_within(&mut self, answer: &Response, onlooker: &mut dyn Onlooker) {
-        let Some(notification) = Notification::within(answer) else { return };
-        match self.picture.take(&notification) {
-            Ok(news) => news.into_iter().for_each(|news| onlooker.see(&self.picture, Happening::News(news))),
-            Err(why) => {
-                let remark = format!("an answer about {} cannot be read: {why}", notification.event);
-                onlooker.see(&self.picture, Happening::Remark(remark));
-            }
-        }
-    }
-
-    /// Subscribes to whoever is in the list now, and ends the subscription to whoever is not.
-    async fn watch_who_is_in_the_list(&mut self, onlooker: &mut dyn Onlooker) -> Result<(), Over> {
-        let wanted = self.picture.watched();
-        if wanted == self.watched || !self.me.batches {
-            return Ok(());
-        }
-        let added: Vec<Aor> = wanted.difference(&self.watched).cloned().collect();
-        let removed: Vec<Aor> = self.watched.difference(&wanted).cloned().collect();
-        // Whatever comes of it, it is not asked for again before the list changes.
-        self.watched = wanted;
-        for (verb, users) in [(Verb::Subscribe, added), (Verb::Unsubscribe, removed)] {
-            if users.is_empty() || verb == Verb::Unsubscribe && self.subscriptions.presence.is_none() {
-                continue;
-            }
-            let within = self.subscriptions.presence.clone();
-            let mut action = Action::with(verb, &users, provision::WANTED_CATEGORIES);
-            // Added since the sign-in: they may be told who has added them.
-            action.resources.iter_mut().for_each(|resource| resource.just_added = verb == Verb::Subscribe);
-            match self.ask(Request { within, ..provision::batch_request(&self.me, &action) }).await? {
-                Ok(answer) if answer.is_success() => {
-                    self.subscriptions.presence = answer.header("Call-ID").map(str::to_owned);
-                    self.take_within(&answer, onlooker);
-                }
-                Ok(answer) => {
-                    // Everybody is asked for anew, in another subscription; once.
-                    if answer.code == 481 && self.subscriptions.presence.take().is_some() {
-                        self.watched.clear();
-                    }
-                    let remark = format!("presence of contacts: refused with {}", answer.in_words());
-                    onlooker.see(&self.picture, Happening::Remark(remark));
-                }
-                Err(SessionError(why)) => return Err(Over::Lost(why)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells who has put the user into a contact list; and the server, that the user knows.
-    async fn acknowledge(&mut self, onlooker: &mut dyn Onlooker) -> Result<(), Over> {
-        let unknown = self.picture.own().subscribers.iter().filter(|subscriber| !subscriber.acknowledged);
-        let unknown: Vec<_> = unknown.filter(|s| !self.acknowledged.contains(&s.aor)).cloned().collect();
-        for subscriber in unknown {
-            let body = write_set_subscriber(&subscriber.aor);
-            self.acknowledged.insert(subscriber.aor.clone());
-            onlooker.see(&self.picture, Happening::Wanted(subscriber));
-            match self.ask(provision::service(&self.me, SET_SUBSCRIBERS, body)).await? {
-                Ok(answer) if answer.is_success() => {}
-                Ok(answer) => {
-                    let remark = format!("who has added you cannot be noted: {}", answer.in_words());
-                    onlooker.see(&self.picture, Happening::Remark(remark));
-                }
-                Err(SessionError(why)) => return Err(Over::Lost(why)),
-            }
-        }
-        Ok(())
-    }
-
     /// One request and its answer. When the server wants to know again who we are, it is told, and asked again.
     async fn ask(&mut self, request: Request) -> Result<Result<Response, SessionError>, Over> {
         let mut answers = self.session.exchange(vec![request.clone()]).await;
@@ -488,189 +368,5 @@ impl<'s, 'a: 's> Living<'s, 'a> {
             answers = self.session.exchange(vec![request]).await;
         }
         Ok(answers.pop().unwrap_or_else(|| Err(SessionError("no answer".to_owned()))))
-    }
-
-    /// The same, for a wish: an answer that is no success is a refusal in the server's words.
-    async fn demand(&mut self, request: Request) -> Result<Response, Unfulfilled> {
-        match self.ask(request).await? {
-            Ok(answer) => Ok(answer),
-            Err(SessionError(why)) => Err(Unfulfilled::Over(Over::Lost(why))),
-        }
-    }
-
-    async fn fulfil(&mut self, wish: Wish, onlooker: &mut dyn Onlooker) -> Result<(), Over> {
-        let fulfilled = match &wish {
-            Wish::Status(status) => self.publish_status(*status, onlooker).await,
-            Wish::Note(text) => self.publish(publishing::note, text.as_str(), onlooker).await,
-            Wish::Add { who, name, group } => self.add(who, name.as_deref(), group.as_deref(), onlooker).await,
-            Wish::Remove(who) => self.remove(who, onlooker).await,
-            Wish::Say { who, text } => {
-                onlooker.see(&self.picture, Happening::Done(wish.clone()));
-                let (_, events) = self.session.say(&mut self.conversations, who, Text::plain(text.clone())).await?;
-                self.show(events, onlooker);
-                return Ok(());
-            }
-            Wish::End(who) => {
-                let there = self.conversations.peers().any(|peer| peer == who);
-                let events = self.session.end_conversation(&mut self.conversations, who).await?;
-                self.show(events, onlooker);
-                match there {
-                    true => Ok(()),
-                    false => Err(Unfulfilled::Refused(format!("there is no conversation with {who}"))),
-                }
-            }
-            Wish::Quit => return Err(Over::Quit),
-        };
-        match fulfilled {
-            Ok(()) => onlooker.see(&self.picture, Happening::Done(wish)),
-            Err(Unfulfilled::Refused(why)) => onlooker.see(&self.picture, Happening::Refused { wish, why }),
-            Err(Unfulfilled::Over(over)) => return Err(over),
-        }
-        Ok(())
-    }
-
-    async fn publish_status(&mut self, status: Option<u32>, onlooker: &mut dyn Onlooker) -> Result<(), Unfulfilled> {
-        self.publish(publishing::status, status, onlooker).await?;
-        self.appearance = status.map_or(Appearance::Here, Appearance::As);
-        self.mind_the_status();
-        Ok(())
-    }
-
-    /// Who does not want to be disturbed takes no new conversations.
-    fn mind_the_status(&mut self) {
-        let undisturbed = |status| (DO_NOT_DISTURB..BE_RIGHT_BACK).contains(&status);
-        self.conversations.set_busy(self.appearance.choice().is_some_and(undisturbed));
-    }
-
-    /// Publishes on the versions that are known, and once more on those the server names.
-    async fn publish<T: Copy>(
-        &mut self,
-        write: fn(T, &OwnPresence) -> Vec<Publish>,
-        what: T,
-        onlooker: &mut dyn Onlooker,
-    ) -> Result<(), Unfulfilled> {
-        let mut operations = write(what, self.picture.own());
-        for _ in 0..TRIES {
-            let answer = self.demand(provision::publish_request(&self.me, &operations)).await?;
-            match answer.code {
-                200..300 => {
-                    if let Ok(own) = read_own_presence(&answer.body) {
-                        let news = self.picture.take_own(own);
-                        news.into_iter().for_each(|news| onlooker.see(&self.picture, Happening::News(news)));
-                    }
-                    return Ok(());
-                }
-                409 => match read_conflicts(&answer.body) {
-                    Ok(conflicts) if !conflicts.is_empty() => publishing::renumber(&mut operations, &conflicts),
-                    _ => return Err(Unfulfilled::Refused(answer.in_words())),
-                },
-                _ => return Err(Unfulfilled::Refused(answer.in_words())),
-            }
-        }
-        Err(Unfulfilled::Refused("another endpoint publishes the same all the time".to_owned()))
-    }
-
-    async fn add(
-        &mut self,
-        who: &Aor,
-        name: Option<&str>,
-        group: Option<&str>,
-        onlooker: &mut dyn Onlooker,
-    ) -> Result<(), Unfulfilled> {
-        if who == &self.me.aor {
-            return Err(Unfulfilled::Refused("that is your own address".to_owned()));
-        }
-        let group = match group {
-            None => None,
-            Some(name) => Some(self.group_named(name, onlooker).await?),
-        };
-        self.change_list(onlooker, |picture| {
-            let known = picture.contacts().contact(who).cloned();
-            let mut contact = known.unwrap_or_else(|| Contact {
-                aor: who.clone(),
-                name: String::new(),
-                groups: Vec::new(),
-                subscribed: true,
-                external_uri: String::new(),
-                extension: String::new(),
-            });
-            if let Some(name) = name {
-                contact.name = name.to_owned();
-            }
-            contact.groups.extend(group.filter(|id| !contact.groups.contains(id)));
-            if contact.groups.is_empty() {
-                contact.groups.push(DEFAULT_GROUP);
-            }
-            Some(Edit::SetContact(contact))
-        })
-        .await
-        .map(drop)
-    }
-
-    /// The id of a group, which is made when there is none of that name.
-    async fn group_named(&mut self, name: &str, onlooker: &mut dyn Onlooker) -> Result<u32, Unfulfilled> {
-        let find = |picture: &Picture| {
-            let groups = &picture.contacts().groups;
-            groups.iter().find(|group| group.name.eq_ignore_ascii_case(name)).map(|group| group.id)
-        };
-        if let Some(id) = find(&self.picture) {
-            return Ok(id);
-        }
-        let add = |picture: &Picture| match find(picture) {
-            Some(_) => None,
-            None => Some(Edit::AddGroup { name: name.to_owned(), external_uri: String::new() }),
-        };
-        let answer = self.change_list(onlooker, add).await?;
-        if let Some(id) = answer.and_then(|answer| read_group_added(&answer.body).ok()) {
-            return Ok(id);
-        }
-        // The answer did not say it; the list does.
-        self.read_list_again(onlooker).await?;
-        find(&self.picture).ok_or_else(|| Unfulfilled::Refused("the server made no such group".to_owned()))
-    }
-
-    async fn remove(&mut self, who: &Aor, onlooker: &mut dyn Onlooker) -> Result<(), Unfulfilled> {
-        if self.picture.contacts().contact(who).is_none() {
-            return Err(Unfulfilled::Refused(format!("{who} is not in the list")));
-        }
-        let delete = |picture: &Picture| picture.contacts().contact(who).map(|_| Edit::DeleteContact(who.clone()));
-        self.change_list(onlooker, delete).await.map(drop)
-    }
-
-    /// Changes the list, on the version that is current: `edit` is asked again after every conflict, and `None` from it
-    /// says that there is nothing left to do. Gives the answer.
-    async fn change_list(
-        &mut self,
-        onlooker: &mut dyn Onlooker,
-        edit: impl Fn(&Picture) -> Option<Edit>,
-    ) -> Result<Option<Response>, Unfulfilled> {
-        for _ in 0..TRIES {
-            let Some(edit) = edit(&self.picture) else { return Ok(None) };
-            let change = ContactChange { delta_num: Some(self.picture.contacts().delta_num), edit };
-            let answer = self.demand(provision::service(&self.me, SOAP, write_soap(&change))).await?;
-            match answer.code {
-                200..300 => {
-                    self.hear_what_has_come(onlooker).await?;
-                    return Ok(Some(answer));
-                }
-                409 => self.read_list_again(onlooker).await?,
-                _ => return Err(Unfulfilled::Refused(answer.in_words())),
-            }
-        }
-        Err(Unfulfilled::Refused("another endpoint changes the list all the time".to_owned()))
-    }
-
-    /// What arrived together with an answer: the change itself, which the next one builds on.
-    async fn hear_what_has_come(&mut self, onlooker: &mut dyn Onlooker) -> Result<(), Over> {
-        let before = self.picture.contacts().delta_num;
-        let until = self.now() + Duration::from_secs(2);
-        while self.picture.contacts().delta_num == before {
-            match self.session.next_message(until.saturating_sub(self.now())).await {
-                Ok(message) => self.hear(&message, onlooker).await?,
-                Err(LinkError::Stream(StreamError::Timeout)) => return self.read_list_again(onlooker).await,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 }

@@ -7,8 +7,8 @@
 //!
 //! The proof key travels inside, sealed with a key stream that is used for one assertion id only.
 
-use super::message::{read_time, write_time};
 use super::proof_key::ProofKey;
+use crate::date_time::{read_time, write_time};
 use crate::name::Aor;
 use crate::xml::{Element, Limits, escape};
 use base64::Engine;

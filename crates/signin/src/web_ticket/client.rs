@@ -5,10 +5,11 @@
 //! very host the metadata came from.
 
 use super::TICKET_HEADER;
+use super::diagnostics::{Diagnostics, error_id};
 use super::message::{
-    CERTIFICATE, CONTENT_TYPE, Diagnostics, ISSUE_ACTION, Lifetime, MessageError, Metadata, Proof, SAML_TOKEN,
-    SYMMETRIC_KEY, TokenRequest, TokenResponse, WIN_NEGOTIATE, error_id,
+    CONTENT_TYPE, ISSUE_ACTION, Lifetime, MessageError, Proof, SAML_TOKEN, SYMMETRIC_KEY, TokenRequest, TokenResponse,
 };
+use super::metadata::{CERTIFICATE, Metadata, WIN_NEGOTIATE};
 use super::proof_key::ProofKey;
 use super::signed;
 use crate::authenticate::cause::Cause;

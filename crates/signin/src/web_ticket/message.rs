@@ -1,18 +1,16 @@
-//! The messages of the ticket service, read and written: metadata, RequestSecurityToken, its response, faults.
-//! `[MS-OCAUTHWS]` §2.2, §3.2; WS-Trust 1.3 §3, §4; SOAP 1.1.
+//! The messages of the ticket service, read and written: RequestSecurityToken and its response. `[MS-OCAUTHWS]` §2.2, §3.2;
+//! WS-Trust 1.3 §3, §4; SOAP 1.1.
 //!
 //! Readers compare names without namespaces, because peers differ in prefixes and even in a trailing slash of one URI.
 //! Writers keep to what the pickiest known reader needs, which searches texts instead of reading XML: order of elements,
 //! prefixes and the absence of others are deliberate.
 
 use super::proof_key::ProofKey;
+use crate::date_time::{read_time, write_time};
 use crate::xml::{Element, Limits, XmlError, escape};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::{self, Write};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
 use zeroize::Zeroizing;
 
 /// `SOAPAction` of a RequestSecurityToken.
@@ -23,10 +21,6 @@ pub const SAML_TOKEN: &str = "http://docs.oasis-open.org/wss/oasis-wss-saml-toke
 pub const SYMMETRIC_KEY: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512/SymmetricKey";
 /// `ComputedKey`: the proof key is derived with P_SHA1.
 pub const PSHA1: &str = "http://docs.oasis-open.org/ws-sx/ws-trust/200512/CK/PSHA1";
-/// Name of the port that takes HTTP NTLM and Negotiate.
-pub const WIN_NEGOTIATE: &str = "WebTicketServiceWinNegotiate";
-/// Name of the port that takes messages signed with a user certificate.
-pub const CERTIFICATE: &str = "WebTicketServiceCert";
 /// `Content-Type` of everything here.
 pub const CONTENT_TYPE: &str = "text/xml; charset=utf-8";
 /// Kind of claim: a SIP URI.
@@ -76,59 +70,6 @@ fn secret(element: &Element, name: &'static str) -> Result<Zeroizing<Vec<u8>>, M
     let text: String = element.text.split_ascii_whitespace().collect();
     let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| MessageError::Unusable(name))?);
     if bytes.is_empty() || bytes.len() > MAX_SECRET { Err(MessageError::Unusable(name)) } else { Ok(bytes) }
-}
-
-/// Metadata of a SOAP service, as far as needed: its ports. WSDL 1.1, served bare over HTTP GET.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Metadata {
-    /// Ports of the first service, in order.
-    pub ports: Vec<Port>,
-}
-
-/// A port: one way to log on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// Its name tells how.
-    pub name: String,
-    /// Its URL.
-    pub location: String,
-}
-
-impl Metadata {
-    /// Reads `wsdl:definitions`.
-    pub fn read(bytes: &[u8]) -> Result<Metadata, MessageError> {
-        let definitions = parse(bytes)?;
-        let service = definitions.child("service").ok_or(MessageError::Missing("service"))?;
-        let port = |element: &Element| {
-            let location = element.child("address")?.attribute("location")?.trim().to_owned();
-            Some(Port { name: element.attribute("name")?.to_owned(), location })
-        };
-        Ok(Metadata { ports: service.all("port").filter_map(port).take(32).collect() })
-    }
-
-    /// The location of a port.
-    pub fn port(&self, name: &str) -> Option<&str> {
-        self.ports.iter().find(|port| port.name == name).map(|port| port.location.as_str())
-    }
-
-    /// Writes the metadata of the ticket service.
-    pub fn write(&self) -> String {
-        let mut xml = String::from(
-            "<?xml version=\"1.0\" encoding=\"utf-8\"?><wsdl:definitions name=\"WebTicketService\" \
-             targetNamespace=\"http://tempuri.org/\" xmlns:wsdl=\"http://schemas.xmlsoap.org/wsdl/\" \
-             xmlns:soap=\"http://schemas.xmlsoap.org/wsdl/soap/\" xmlns:tns=\"http://tempuri.org/\">\
-             <wsdl:service name=\"WebTicketService\">",
-        );
-        for port in &self.ports {
-            let (name, location) = (escape(&port.name), escape(&port.location));
-            let _ = write!(
-                xml,
-                "<wsdl:port name=\"{name}\" binding=\"tns:{name}\"><soap:address location=\"{location}\"/></wsdl:port>"
-            );
-        }
-        xml.push_str("</wsdl:service></wsdl:definitions>");
-        xml
-    }
 }
 
 /// A RequestSecurityToken.
@@ -359,176 +300,6 @@ fn read_proof(response: &Element) -> Result<Proof, MessageError> {
     }
 }
 
-/// Error ids of web services. The first group is `[MS-OCER]` §7.22, as far as it is known; for what has no id there, the
-/// second group is this project's own.
-pub mod error_id {
-    /// The user is not enabled for SIP.
-    pub const NOT_SIP_ENABLED: u32 = 28000;
-    /// There is no security token, or none that is understood.
-    pub const NO_TOKEN: u32 = 28020;
-    /// The ticket was altered, or is not of this deployment.
-    pub const INVALID_TICKET: u32 = 28032;
-    /// The ticket's time is over, or has not come.
-    pub const EXPIRED_TICKET: u32 = 28033;
-
-    /// Own: the ticket is for another service.
-    pub const OTHER_AUDIENCE: u32 = 28901;
-    /// Own: the proof of possession is not right.
-    pub const BAD_PROOF: u32 = 28902;
-    /// Own: this very request, with its proof, was already answered.
-    pub const REPLAYED: u32 = 28903;
-    /// Own: what is signed has expired.
-    pub const STALE_PROOF: u32 = 28904;
-    /// Own: the address asked for is not that of the ticket.
-    pub const NOT_OWNER: u32 = 28905;
-    /// Own: the message itself cannot be used.
-    pub const BAD_REQUEST: u32 = 28906;
-    /// Own: the certification request is not accepted.
-    pub const BAD_CERTIFICATION_REQUEST: u32 = 28907;
-    /// Own: the Kerberos ticket is not accepted; the cause is told.
-    pub const KERBEROS_REFUSED: u32 = 28908;
-    /// Own: the user certificate is not accepted; the cause is told.
-    pub const CERTIFICATE_REFUSED: u32 = 28909;
-}
-
-/// What a web service says is wrong, in its header or in a SOAP fault. `[MS-OCER]` §7.22 lists the ids.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Diagnostics {
-    /// Error id, for example 28020.
-    pub id: Option<u32>,
-    /// In words.
-    pub reason: String,
-    /// FQDN of the server.
-    pub source: Option<String>,
-    /// SOAP fault code, for example `wsse:InvalidSecurityToken`.
-    pub fault: Option<String>,
-    /// Own: the finding of the failure catalogue, for refusals that may tell it.
-    pub cause: Option<String>,
-}
-
-impl Diagnostics {
-    /// An error of ours.
-    pub fn new(id: u32, reason: &str, source: &str, fault: &str) -> Diagnostics {
-        Diagnostics {
-            id: Some(id),
-            reason: reason.to_owned(),
-            source: Some(source.to_owned()),
-            fault: Some(format!("wsse:{fault}")),
-            cause: None,
-        }
-    }
-
-    /// The value of `X-Ms-diagnostics`.
-    pub fn header(&self) -> String {
-        let quoted = |text: &str| text.replace(['"', '\\', '\r', '\n'], "'");
-        let mut value = self.id.unwrap_or_default().to_string();
-        for (name, text) in [
-            ("source", self.source.as_deref()),
-            ("reason", Some(self.reason.as_str())),
-            ("faultcode", self.fault.as_deref()),
-            ("cause", self.cause.as_deref()),
-        ] {
-            if let Some(text) = text {
-                let _ = write!(value, ";{name}=\"{}\"", quoted(text));
-            }
-        }
-        value
-    }
-
-    /// Reads the value of `X-Ms-diagnostics`. Its grammar allows `name="text"` and bare quoted texts; the latter are,
-    /// in order, source, reason and fault.
-    pub fn of_header(value: &str) -> Diagnostics {
-        let mut diagnostics = Diagnostics::default();
-        let mut bare = 0;
-        for (position, part) in split_quoted(value).into_iter().enumerate() {
-            let part = part.trim();
-            if position == 0 {
-                diagnostics.id = part.split('.').next().and_then(|id| id.trim().parse().ok());
-                continue;
-            }
-            let (name, text) = match part.split_once('=') {
-                Some((name, text)) if !part.starts_with('"') => (name.trim(), text),
-                _ => {
-                    bare += 1;
-                    (["source", "reason", "faultcode"].get(bare - 1).copied().unwrap_or_default(), part)
-                }
-            };
-            let text = text.trim().trim_matches('"').to_owned();
-            match name {
-                "reason" => diagnostics.reason = text,
-                "source" => diagnostics.source = Some(text),
-                "faultcode" => diagnostics.fault = Some(text),
-                "cause" => diagnostics.cause = Some(text),
-                _ => {}
-            }
-        }
-        diagnostics
-    }
-
-    /// The SOAP fault that says the same, for status 500.
-    pub fn fault(&self) -> String {
-        let code = self.fault.as_deref().unwrap_or("wsse:FailedAuthentication");
-        let (prefix, code) = code.split_once(':').unwrap_or(("wsse", code));
-        let namespace = match prefix {
-            "s" => SOAP,
-            "wst" => TRUST,
-            _ => WSSE,
-        };
-        format!(
-            "<?xml version=\"1.0\" encoding=\"utf-8\"?><s:Envelope \
-             xmlns:s=\"{SOAP}\"><s:Body><s:Fault><faultcode xmlns:a=\"{namespace}\">\
-             a:{code}</faultcode><faultstring xml:lang=\"en-US\">{reason}</faultstring><detail><OCSDiagnosticsFault \
-             xmlns=\"urn:component:Microsoft.Rtc.WebAuthentication.2010\"><Ms-Diagnostics-Fault><ErrorId>{id}</ErrorId>\
-             <Reason>{reason}</Reason></Ms-Diagnostics-Fault></OCSDiagnosticsFault></detail></s:Fault></s:Body></s:Envelope>",
-            code = escape(code),
-            reason = escape(&self.reason),
-            id = self.id.unwrap_or_default(),
-        )
-    }
-
-    /// Reads a SOAP fault; `None` when the bytes are none.
-    pub fn of_fault(bytes: &[u8]) -> Option<Diagnostics> {
-        let envelope = parse(bytes).ok()?;
-        let fault = envelope.path(&["Body", "Fault"])?;
-        let text = |name: &str| fault.find(name).map(|e| e.trimmed().to_owned()).filter(|text| !text.is_empty());
-        Some(Diagnostics {
-            id: text("ErrorId").and_then(|id| id.parse().ok()),
-            reason: text("Reason").or_else(|| text("faultstring")).unwrap_or_default(),
-            source: None,
-            fault: text("faultcode"),
-            cause: None,
-        })
-    }
-}
-
-/// Splits at semicolons that are not within quotes.
-fn split_quoted(value: &str) -> Vec<&str> {
-    let mut quoted = false;
-    value
-        .split(|c: char| {
-            quoted ^= c == '"';
-            c == ';' && !quoted
-        })
-        .take(32)
-        .collect()
-}
-
-/// Seconds since 1970 as `2024-01-02T03:04:05Z`. Times no calendar has are written as 1970.
-pub fn write_time(unix_seconds: i64) -> String {
-    let moment = OffsetDateTime::from_unix_timestamp(unix_seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    moment
-        .format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
-        .unwrap_or_else(|_| String::from("1970-01-01T00:00:00Z"))
-}
-
-/// Reads an ISO 8601 time, with `Z`, an offset, or nothing (then it is UTC); fractions are dropped.
-pub fn read_time(text: &str) -> Option<i64> {
-    let text = text.trim();
-    let parsed =
-        OffsetDateTime::parse(text, &Rfc3339).or_else(|_| OffsetDateTime::parse(&format!("{text}Z"), &Rfc3339));
-    parsed.ok().map(OffsetDateTime::unix_timestamp)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -642,59 +413,11 @@ mod tests {
         assert!(!printed.contains("201") && !printed.contains("Assertion"), "{printed}");
     }
 
-    #[test]
-    fn diagnostics_in_header_and_fault() {
-        let sent =
-            Diagnostics::new(28020, "No valid \"security\"; token.", "pool01.contoso.test", "InvalidSecurityToken");
-        assert_eq!(
-            sent.header(),
-            "28020;source=\"pool01.contoso.test\";reason=\"No valid 'security'; token.\";faultcode=\"wsse:InvalidSecurityToken\""
-        );
-        let read = Diagnostics::of_header(&sent.header());
-        assert_eq!((read.id, read.reason.as_str()), (Some(28020), "No valid 'security'; token."));
-        assert_eq!(read.source, sent.source);
-        assert_eq!(read.fault, sent.fault);
-        let bare = Diagnostics::of_header("28033; \"pool\";\"The ticket expired.\" ; \"wsse:MessageExpired\"");
-        assert_eq!((bare.id, bare.reason.as_str()), (Some(28033), "The ticket expired."));
-        assert_eq!(bare.fault.as_deref(), Some("wsse:MessageExpired"));
-        assert_eq!(Diagnostics::of_header(""), Diagnostics::default());
-
-        let fault = Diagnostics::of_fault(sent.fault().as_bytes()).expect("a fault");
-        assert_eq!((fault.id, fault.reason.as_str()), (Some(28020), "No valid \"security\"; token."));
-        assert_eq!(fault.fault.as_deref(), Some("a:InvalidSecurityToken"));
-        assert_eq!(Diagnostics::of_fault(b"<Envelope><Body/></Envelope>"), None);
-        assert_eq!(Diagnostics::of_fault(b"<html>"), None);
-    }
-
-    #[test]
-    fn times() {
-        assert_eq!(write_time(1_704_164_645), "2024-01-02T03:04:05Z");
-        assert_eq!(write_time(i64::MAX), "1970-01-01T00:00:00Z");
-        for text in
-            ["2024-01-02T03:04:05Z", "2024-01-02T03:04:05", "2024-01-02T04:04:05+01:00", " 2024-01-02T03:04:05.9Z "]
-        {
-            assert_eq!(read_time(text), Some(1_704_164_645), "{text}");
-        }
-        for text in ["", "now", "2024-13-02T03:04:05Z"] {
-            assert_eq!(read_time(text), None, "{text}");
-        }
-    }
-
     proptest! {
         #[test]
-        fn no_bytes_hurt(bytes in proptest::collection::vec(any::<u8>(), 0..300), text in "\\PC{0,80}") {
+        fn no_bytes_hurt(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = TokenResponse::read(&bytes);
             let _ = TokenRequest::read(&bytes);
-            let _ = Metadata::read(&bytes);
-            let _ = Diagnostics::of_fault(&bytes);
-            let _ = Diagnostics::of_header(&text);
-            let _ = read_time(&text);
-        }
-
-        #[test]
-        fn diagnostics_survive_the_header(id in 1u32..99_999, reason in "[ -~&&[^\"\\\\]]{0,60}") {
-            let sent = Diagnostics::new(id, reason.trim(), "fe1.contoso.test", "FailedCheck");
-            prop_assert_eq!(Diagnostics::of_header(&sent.header()), sent);
         }
     }
 }

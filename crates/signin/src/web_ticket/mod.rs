@@ -1,12 +1,14 @@
 //! Web tickets: proof towards one web service that somebody logged on at another. `[MS-OCAUTHWS]`, WS-Trust 1.3.
 //!
-//! The ticket service takes a *RequestSecurityToken* over HTTP with Kerberos or NTLM, or signed with a user certificate, and returns a SAML 1.1 assertion, opaque to the
-//! client, and the means to derive a proof key. The client then shows the assertion: to Autodiscover in the header
-//! `X-MS-WebTicket`, to SOAP services in the message.
+//! The ticket service takes a *RequestSecurityToken* over HTTP with Kerberos or NTLM, or signed with a user certificate, and
+//! returns a SAML 1.1 assertion, opaque to the client, and the means to derive a proof key. The client then shows the
+//! assertion: to Autodiscover in the header `X-MS-WebTicket`, to SOAP services in the message.
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`message`] | the SOAP messages, metadata and diagnostics, read and written |
+//! | [`metadata`] | where a service takes log-ons, and of which kind |
+//! | [`message`] | the SOAP messages, read and written |
+//! | [`diagnostics`] | what web services say is wrong |
 //! | [`proof_key`] | the key both ends derive |
 //! | [`client`] | obtaining a ticket |
 //! | [`authority`] | making tickets and recognising them |
@@ -19,7 +21,9 @@
 
 pub mod authority;
 pub mod client;
+pub mod diagnostics;
 pub mod message;
+pub mod metadata;
 pub mod once;
 pub mod proof_key;
 pub mod security;

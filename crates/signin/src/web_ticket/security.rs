@@ -19,8 +19,9 @@
 //! Absent: signatures over anything else, encryption, keys that are not of a ticket.
 
 use super::authority::VerifiedTicket;
-use super::message::{Lifetime, MessageError, WSSE, WSU, read_time, write_time};
+use super::message::{Lifetime, MessageError, WSSE, WSU};
 use super::proof_key::ProofKey;
+use crate::date_time::{read_time, write_time};
 use crate::xml::canonical::exclusive;
 use crate::xml::{Element, escape};
 use base64::Engine;

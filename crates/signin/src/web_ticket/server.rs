@@ -5,10 +5,11 @@
 //! the claim is checked: the address must belong to the account that logged on, and be enabled for SIP.
 
 use super::authority::{Grant, TicketAuthority};
+use super::diagnostics::{Diagnostics, error_id};
 use super::message::{
-    CERTIFICATE, CONTENT_TYPE, Diagnostics, Lifetime, Metadata, Port, Proof, SAML_TOKEN, SYMMETRIC_KEY, TokenRequest,
-    TokenResponse, WIN_NEGOTIATE, error_id, parse_request,
+    CONTENT_TYPE, Lifetime, Proof, SAML_TOKEN, SYMMETRIC_KEY, TokenRequest, TokenResponse, parse_request,
 };
+use super::metadata::{CERTIFICATE, Metadata, Port, WIN_NEGOTIATE};
 use super::once::Once;
 use super::proof_key::ProofKey;
 use super::signed::{self, SignedError};

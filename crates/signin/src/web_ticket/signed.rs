@@ -21,8 +21,9 @@
 //! Absent: encryption, other transforms than exclusive canonicalisation, keys that are not RSA, references to
 //! certificates that are not in the message.
 
-use super::message::{Lifetime, MessageError, SOAP, TokenRequest, WSSE, WSU, read_time, write_time};
+use super::message::{Lifetime, MessageError, SOAP, TokenRequest, WSSE, WSU};
 use super::security::{DS, EXCLUSIVE, SHA1, SHA256, bytes, only};
+use crate::date_time::{read_time, write_time};
 use crate::xml::Element;
 use crate::xml::canonical::exclusive;
 use base64::Engine;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
+pub(crate) mod dialog;
+
 use crate::world::{World, aor, password};
 use mechanism::kerberos;
 use mechanism::ntlm::Entropy;

@@ -5,32 +5,34 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
+mod people;
+mod transcript;
 pub(crate) mod trouble;
 
-use mechanism::ntlm::NtHash;
+pub(crate) use people::{People, password};
+
 use mechanism::user_certificate::new_key;
 use signin::authenticate::offer::{Offer, Offers};
 use signin::authenticate::server::Settings as AuthSettings;
-use signin::authenticate::verifier::{NtlmProof, NtlmQuestion, NtlmVerifier, Refusal};
-use signin::directory::{ChangeError, DialPlan, Directory, DirectoryError, Properties, User};
+use signin::authenticate::verifier::NtlmVerifier;
+use signin::directory::{Directory, User};
 use signin::io::{
     Bytes, ConnId, ConnectError, Connected, DnsAnswer, HttpError, HttpRequest, HttpResponse, Io, Now, Operation,
     Outcome, Pending, PrivateKey, SecContextError, StreamError, Target, TlsError, TlsSession,
 };
 use signin::journal::{Journal, ServerEvent};
-use signin::name::{AccountName, Aor};
-use signin::provision::contacts::{ContactChange, ContactList, Edit, Group};
-use signin::provision::presence::kept::{Keep, KeptPresence};
+use signin::name::Aor;
+use signin::provision::contacts::ContactList;
 use signin::provision::server::{Limits as ProvisionLimits, Live, Provision};
 use signin::register::server::{Here, Role};
 use signin::report::Event;
 use signin::server::{Foundations, FrontEnd, Neighbours, Settings};
 use signin::service::{HttpConversation, HttpService, SipService, Surroundings, Wire};
 use signin::topology::{HostPort, Liveness, Pool, Topology};
+use sip::Message;
 use sip::framing::{Cut, Limits, cut};
-use sip::{Message, Name, NameAddr};
 use std::collections::BTreeMap;
-use std::future::{Future, poll_fn, ready};
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,11 +45,6 @@ pub(crate) const EPOCH: i64 = 1_767_225_600;
 
 /// Connections to web services are numbered from here.
 const WEB: u64 = 1_000_000;
-
-/// Everybody's password is made of the name.
-pub(crate) fn password(name: &str) -> String {
-    format!("{name}'s password")
-}
 
 /// An address in contoso.test.
 pub(crate) fn aor(name: &str) -> Aor {
@@ -177,32 +174,6 @@ impl World {
         self.0.state.lock().expect("no test panics while it holds the lock")
     }
 
-    pub(crate) fn user(&self, name: &str, home: Option<&str>, backup: Option<&str>) {
-        let pool = |name: &str| format!("{name}.contoso.test");
-        let user = User {
-            aor: aor(name),
-            display_name: name.to_owned(),
-            mail: None,
-            line: None,
-            home_pool: home.map(pool),
-            backup_pool: backup.map(pool),
-            enabled: true,
-            sip_enabled: true,
-            remote_access: true,
-            dial_plan: None,
-        };
-        let mut state = self.state();
-        state.users.insert(user.aor.clone(), Arc::new(user));
-        state.changes += 1;
-    }
-
-    /// Administration changes somebody.
-    pub(crate) fn administer(&self, name: &str, change: impl FnOnce(&mut User)) {
-        let mut state = self.state();
-        change(Arc::make_mut(state.users.get_mut(&aor(name)).expect("there is such a user")));
-        state.changes += 1;
-    }
-
     /// A server under its host name in contoso.test.
     pub(crate) fn server(&self, plan: Plan) -> Arc<FrontEnd> {
         self.server_with_users(plan, Arc::new(People(self.clone())))
@@ -268,11 +239,6 @@ impl World {
             state.conns.iter().filter(|(_, conn)| conn.server.fqdn() == fqdn).map(|(id, _)| *id).collect()
         };
         conns.into_iter().for_each(|conn| self.hang_up(conn));
-    }
-
-    /// Somebody has another password now.
-    pub(crate) fn change_password(&self, name: &str) {
-        self.state().passwords.insert(name.to_owned(), "another one".to_owned());
     }
 
     /// Wakes somebody when it is so late.
@@ -490,7 +456,7 @@ impl World {
         let server = fqdn.split('.').next().unwrap_or_default();
         let mut state = self.state();
         let label = state.conns.get(&conn).and_then(|conn| conn.label.clone());
-        let line = line(&message, label, server, to_server);
+        let line = transcript::line(&message, label, server, to_server);
         state.transcript.push(line);
     }
 
@@ -643,147 +609,10 @@ impl Journal for Book {
     }
 }
 
-/// The world's users: as the directory has them, and with their passwords.
-pub(crate) struct People(pub(crate) World);
-
-impl Directory for People {
-    fn user(&self, aor: &Aor) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>> {
-        Box::pin(ready(Ok(self.0.state().users.get(aor).cloned())))
-    }
-
-    fn user_of_account(&self, account: &AccountName) -> Pending<'_, Result<Option<Arc<User>>, DirectoryError>> {
-        Box::pin(ready(Ok(self.0.state().users.get(&aor(account.user.split('@').next().unwrap_or_default())).cloned())))
-    }
-
-    fn contacts(&self, aor: &Aor) -> Pending<'_, Result<ContactList, DirectoryError>> {
-        let list = self.0.state().lists.get(aor).cloned();
-        Box::pin(ready(Ok(list.unwrap_or_else(ContactList::empty))))
-    }
-
-    fn change_contacts(&self, aor: &Aor, change: ContactChange) -> Pending<'_, Result<ContactList, ChangeError>> {
-        let mut state = self.0.state();
-        let list = state.lists.entry(aor.clone()).or_insert_with(ContactList::empty);
-        let changed = match change.delta_num {
-            Some(number) if number != list.delta_num => Err(ChangeError::WrongDelta { current: list.delta_num }),
-            _ => {
-                edit(list, change.edit);
-                list.delta_num += 1;
-                Ok(list.clone())
-            }
-        };
-        Box::pin(ready(changed))
-    }
-
-    fn changes_elsewhere(&self) -> u64 {
-        self.0.state().changes
-    }
-
-    fn presence(&self, _: &Aor) -> Pending<'_, Result<KeptPresence, DirectoryError>> {
-        Box::pin(ready(Ok(KeptPresence::default())))
-    }
-
-    fn keep_presence(&self, _: &Aor, _: Vec<Keep>) -> Pending<'_, Result<(), DirectoryError>> {
-        Box::pin(ready(Ok(())))
-    }
-
-    fn policy(&self, _: &Aor, _: &str) -> Pending<'_, Result<Properties, DirectoryError>> {
-        Box::pin(ready(Ok(Properties::new())))
-    }
-
-    fn dial_plan(&self, _: Option<&str>) -> Pending<'_, Result<Option<DialPlan>, DirectoryError>> {
-        Box::pin(ready(Ok(None)))
-    }
-}
-
-fn edit(list: &mut ContactList, edit: Edit) {
-    match edit {
-        Edit::SetContact(contact) => {
-            list.contacts.retain(|known| known.aor != contact.aor);
-            list.contacts.push(contact);
-        }
-        Edit::DeleteContact(aor) => list.contacts.retain(|known| known.aor != aor),
-        Edit::AddGroup { name, external_uri } => {
-            let id = list.groups.iter().map(|group| group.id).max().unwrap_or(0) + 1;
-            list.groups.push(Group { id, name, external_uri });
-        }
-        Edit::ModifyGroup(group) => {
-            list.groups.retain(|known| known.id != group.id);
-            list.groups.push(group);
-        }
-        Edit::DeleteGroup(id) => list.groups.retain(|known| known.id != id),
-    }
-}
-
-impl NtlmVerifier for People {
-    fn verify(&self, question: NtlmQuestion) -> Pending<'_, Result<NtlmProof, Refusal>> {
-        let AccountName { domain, user } = &question.account;
-        let changed = self.0.state().passwords.get(user).cloned();
-        let proof = NtHash::of_password(&changed.unwrap_or_else(|| password(user)))
-            .session_base_key(user, domain, &question.server_challenge, &question.nt_response)
-            .map(|session_base_key| NtlmProof { account: question.account.clone(), session_base_key });
-        Box::pin(ready(proof.map_err(|_| Refusal::Credentials { why: "wrong password".to_owned() })))
-    }
-}
-
 struct Flag(AtomicBool);
 
 impl Wake for Flag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-/// One line of the transcript.
-fn line(message: &Message<'_>, label: Option<String>, server: &str, to_server: bool) -> String {
-    let is_sender = message.method().is_some() == to_server;
-    let whose = if is_sender { Name::From } else { Name::To };
-    let address = message.header(whose).and_then(|value| NameAddr::parse(value).ok());
-    let user = address.and_then(|a| Aor::from_uri(a.uri).ok()).map_or("?".to_owned(), |aor| aor.user().to_owned());
-    let client = label.unwrap_or(user);
-    let arrow = if to_server { "→" } else { "←" };
-    format!("{client} {arrow} {server}  {}  {{{}}}", what(message), proof(message))
-}
-
-/// Method or status, and what matters about it.
-fn what(message: &Message<'_>) -> String {
-    let event = message.header(Name::Event).map_or(String::new(), |event| format!(" {event}"));
-    if let Some(method) = message.method() {
-        return match (method, message.header(Name::Expires)) {
-            ("REGISTER", Some(expires)) => format!("REGISTER expires={expires}"),
-            ("REGISTER", None) => "REGISTER".to_owned(),
-            ("NOTIFY", _) if event == " registration-notify" => {
-                format!("NOTIFY {}", String::from_utf8_lossy(message.body()))
-            }
-            _ => format!("{method}{event}"),
-        };
-    }
-    let code = message.status().unwrap_or(0);
-    let contacts: Vec<&str> = message.all(Name::Contact).collect();
-    let diagnostics = signin::reply::diagnostics(message).0.map_or(String::new(), |id| format!(" {id}"));
-    let conversational = message
-        .header(Name::CSeq)
-        .and_then(|cseq| cseq.split(' ').nth(1))
-        .filter(|method| !["REGISTER", "SUBSCRIBE", "SERVICE"].contains(method));
-    match (code, message.named("presence-state")) {
-        (200, Some(state)) => format!("200 {state}"),
-        (301, _) => format!("301 {}", contacts.join(", ")),
-        _ if conversational.is_some() => format!("{code}{diagnostics} ({})", conversational.unwrap_or_default()),
-        _ => format!("{code}{diagnostics}"),
-    }
-}
-
-/// What a message proves itself with.
-fn proof(message: &Message<'_>) -> &'static str {
-    let challenge = message.header(Name::WwwAuthenticate).map(|value| value.contains("gssapi-data"));
-    let credentials = message.header(Name::Authorization);
-    match (message.status(), challenge, credentials) {
-        (Some(_), Some(true), _) => "NTLM CHALLENGE",
-        (Some(_), Some(false), _) => "offers NTLM",
-        (None, _, Some(value)) if value.contains("gssapi-data=\"\"") => "NTLM, empty token",
-        (None, _, Some(value)) if value.contains("gssapi-data") => "NTLM AUTHENTICATE, signed",
-        (_, None, Some(_)) => "signed",
-        _ if message.header(Name::AuthenticationInfo).is_some() => "signed",
-        (None, _, None) => "no credentials",
-        _ => "unsigned",
     }
 }

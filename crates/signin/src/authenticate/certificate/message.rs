@@ -4,7 +4,8 @@
 //! Readers compare names without namespaces, so both spellings are one. Writers keep to what the pickiest known reader
 //! needs: it takes the first child of each name on its way and never looks back.
 
-use crate::web_ticket::message::{MessageError, WSSE, parse, read_time};
+use crate::date_time::read_time;
+use crate::web_ticket::message::{MessageError, WSSE, parse};
 use crate::web_ticket::security::ProofHash;
 use crate::xml::{Element, escape};
 use base64::Engine;

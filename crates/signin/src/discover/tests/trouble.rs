@@ -218,7 +218,7 @@ fn a_ticket_service_that_does_not_work() {
     let good = || mex("WebTicketServiceWinNegotiate", TICKETS);
     let nothing = || says(500, &[], "");
     let fault = |id: u32| {
-        let diagnostics = crate::web_ticket::message::Diagnostics::new(id, "no", "pool1", "InvalidSecurityToken");
+        let diagnostics = crate::web_ticket::diagnostics::Diagnostics::new(id, "no", "pool1", "InvalidSecurityToken");
         says(500, &[], &diagnostics.fault())
     };
     let negotiate_only = || says(401, &[("www-authenticate", "Negotiate")], "");

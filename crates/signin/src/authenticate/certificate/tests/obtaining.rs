@@ -11,7 +11,7 @@ use crate::name::Aor;
 use crate::service::{HttpConversation, HttpService};
 use crate::testing::{EPOCH, NO_ANSWER, Scripted, World, says};
 use crate::web_ticket::client::TicketMeans;
-use crate::web_ticket::message::Diagnostics;
+use crate::web_ticket::diagnostics::Diagnostics;
 use crate::web_ticket::security::ProofHash;
 use mechanism::user_certificate::{CertificateRequest, Fingerprint, Order, RequestLimits, new_key, request};
 use std::sync::Arc;

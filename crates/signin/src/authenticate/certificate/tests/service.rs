@@ -3,12 +3,14 @@
 use super::{Deployment, KEY, WEB, authority};
 use crate::authenticate::certificate::message::{PublishRequest, PublishResponse, ServiceMetadata};
 use crate::authenticate::certificate::published::PublishedCertificates;
+use crate::date_time::write_time;
 use crate::io::{HttpRequest, HttpResponse};
 use crate::old_cryptography::{OldAlgorithm, OldCryptography};
 use crate::service::HttpService;
 use crate::testing::EPOCH;
 use crate::web_ticket::authority::{Grant, TicketAuthority};
-use crate::web_ticket::message::{Diagnostics, Lifetime, WSSE, WSU, write_time};
+use crate::web_ticket::diagnostics::Diagnostics;
+use crate::web_ticket::message::{Lifetime, WSSE, WSU};
 use crate::web_ticket::proof_key::ProofKey;
 use crate::web_ticket::security::ProofHash;
 use crate::web_ticket::{DIAGNOSTICS_HEADER, security};

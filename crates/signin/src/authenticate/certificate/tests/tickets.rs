@@ -12,7 +12,9 @@ use crate::log_on::LogOn;
 use crate::service::HttpService;
 use crate::testing::{EPOCH, says};
 use crate::web_ticket::client::{Ticket, TicketError, TicketMeans, obtain};
-use crate::web_ticket::message::{Diagnostics, Metadata, TokenRequest, TokenResponse};
+use crate::web_ticket::diagnostics::Diagnostics;
+use crate::web_ticket::message::{TokenRequest, TokenResponse};
+use crate::web_ticket::metadata::Metadata;
 use crate::web_ticket::{DIAGNOSTICS_HEADER, signed};
 use mechanism::user_certificate::{
     CertificateRequest, Order, RequestLimits, UserCertificateAuthority, new_key, request,

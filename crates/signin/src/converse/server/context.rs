@@ -1,11 +1,12 @@
-//! One request on its way: who asked, which endpoints were asked, and the best answer so far. RFC 3261 §16.2, §16.7.
+//! Requests on their way: who asked, which endpoints were asked, and the best answer so far. RFC 3261 §16.2, §16.7.
 
-use super::message::Place;
-use super::server::Caller;
+use super::Caller;
+use crate::converse::message::Place;
 use crate::io::ConnId;
 use crate::outgoing::Hop;
 use crate::reply::{Diagnostics, Reply};
 use sip::transaction::ServerKey;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 /// What RFC 3261 §16.2 calls a response context.
@@ -87,6 +88,83 @@ impl ResponseContext {
     pub(super) fn refused(&mut self, refusal: Refusal) {
         if self.best.as_ref().is_none_or(|best| refusal.rank() < best.rank()) {
             self.best = Some(refusal);
+        }
+    }
+}
+
+/// The response contexts of one server. Each has a number, and is found by the branches it was sent on under, by the
+/// transaction it came in, and by the connection it came over.
+#[derive(Debug, Default)]
+pub(super) struct ResponseContexts {
+    contexts: HashMap<u64, ResponseContext>,
+    last: u64,
+    by_branch: HashMap<Box<str>, u64>,
+    by_key: HashMap<(ConnId, ServerKey), u64>,
+    by_conn: HashMap<ConnId, BTreeSet<u64>>,
+}
+
+impl ResponseContexts {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.contexts.len()
+    }
+
+    /// How many of one connection there are.
+    pub(super) fn len_of_connection(&self, conn: ConnId) -> usize {
+        self.by_conn.get(&conn).map_or(0, BTreeSet::len)
+    }
+
+    /// Takes a new one in.
+    pub(super) fn begin(&mut self, context: ResponseContext) {
+        self.last += 1;
+        let number = self.last;
+        self.by_key.insert(context.key.clone(), number);
+        self.by_conn.entry(context.key.0).or_default().insert(number);
+        self.by_branch.extend(context.branches.iter().map(|branch| (branch.id.clone(), number)));
+        self.contexts.insert(number, context);
+    }
+
+    /// The one that was sent on under this branch.
+    pub(super) fn of_branch(&self, id: &str) -> Option<u64> {
+        self.by_branch.get(id).copied()
+    }
+
+    /// The one that came in this transaction.
+    pub(super) fn of_key(&self, key: &(ConnId, ServerKey)) -> Option<u64> {
+        self.by_key.get(key).copied()
+    }
+
+    /// Those that came over this connection.
+    pub(super) fn of_connection(&self, conn: ConnId) -> BTreeSet<u64> {
+        self.by_conn.get(&conn).cloned().unwrap_or_default()
+    }
+
+    /// Those that have waited long enough, the oldest first.
+    pub(super) fn late(&self, now: Duration) -> Vec<u64> {
+        let late = self.contexts.iter().filter(|(_, context)| context.until <= now);
+        let mut late: Vec<u64> = late.map(|(number, _)| *number).collect();
+        late.sort_unstable();
+        late
+    }
+
+    /// The one of that number.
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut ResponseContext> {
+        self.contexts.get_mut(&number)
+    }
+
+    /// Forgets one.
+    pub(super) fn forget(&mut self, number: u64) {
+        let Some(context) = self.contexts.remove(&number) else { return };
+        for branch in &context.branches {
+            self.by_branch.remove(&branch.id);
+        }
+        let conn = context.key.0;
+        self.by_key.remove(&context.key);
+        if let Some(numbers) = self.by_conn.get_mut(&conn) {
+            numbers.remove(&number);
+            if numbers.is_empty() {
+                self.by_conn.remove(&conn);
+            }
         }
     }
 }

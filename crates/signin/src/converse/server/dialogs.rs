@@ -3,7 +3,7 @@
 //! An endpoint that has more than its share loses the one it used least recently: clients answer the 481 to their next message
 //! with a new INVITE, so nothing is lost but one round trip.
 
-use super::message::{Endpoint, tag};
+use crate::converse::message::{Endpoint, tag};
 use sip::{Message, Name};
 use std::collections::HashMap;
 use std::time::Duration;
