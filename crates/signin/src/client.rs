@@ -11,8 +11,11 @@
 //! Ways back: a server that does not open leads to the next candidate (after a redirect: to the next Contact); credentials
 //! that are refused end the sign-in, because the next server would refuse them too, and accounts lock.
 
+mod failure;
 mod places;
 
+use self::failure::{DeadEnds, refuses};
+pub(crate) use self::failure::{Failed, Unsuccessful};
 use self::places::{Place, Visited};
 use crate::authenticate::client::Choice;
 use crate::authenticate::keyring::Keyring;
@@ -118,66 +121,6 @@ struct HomeReached<'a> {
     reached: Cached,
 }
 
-/// Why a server did not register us, and whether another may.
-pub(crate) enum Failed {
-    /// This server cannot be used; another one may.
-    Here(Step, Verdict),
-    /// No server will.
-    Everywhere(Step, Verdict),
-}
-
-/// A sign-in that failed.
-pub(crate) struct Unsuccessful {
-    pub(crate) verdict: Verdict,
-    /// The user was refused. The next attempt would be too; and accounts lock.
-    pub(crate) refused: bool,
-}
-
-/// Failures of authentication that are nobody's refusal, and may be over by themselves.
-const PASSING: &[&str] = &["krb-kdc-unreachable", "wt-unreachable", "cp-unreachable", "ntlm-dc-unreachable"];
-
-/// Candidates that did not lead home.
-#[derive(Default)]
-struct Failures {
-    /// The first, with which the sign-in fails when no other server is left.
-    first: Option<(Step, Verdict)>,
-    /// The step that was last said to have failed.
-    last: Option<Step>,
-}
-
-impl Failures {
-    fn note(&mut self, io: &dyn Io, step: Step, verdict: Verdict) {
-        // What does not open is told where it is tried, place by place.
-        if step != Step::Connectivity {
-            io.tell(Event::Remark(step, verdict.sentence.clone()));
-            io.tell(Event::Ended(step, StepResult::Fail));
-        }
-        self.last = Some(step);
-        self.first.get_or_insert((step, verdict));
-    }
-
-    /// How the sign-in ends when there is no further candidate; `None` when there was none at all.
-    fn conclude(&mut self, io: &dyn Io) -> Option<Unsuccessful> {
-        let (step, verdict) = self.first.take()?;
-        // The last word about a step is that of the verdict.
-        if self.last != Some(step) {
-            io.tell(Event::Ended(step, StepResult::Fail));
-        }
-        Some(unsuccessful(io, verdict, false))
-    }
-}
-
-fn fail(io: &dyn Io, step: Step, verdict: Verdict, refused: bool) -> Unsuccessful {
-    io.tell(Event::Ended(step, StepResult::Fail));
-    unsuccessful(io, verdict, refused)
-}
-
-fn unsuccessful(io: &dyn Io, verdict: Verdict, refused: bool) -> Unsuccessful {
-    let verdict = verdict.legible();
-    io.tell(Event::Failed(verdict.clone()));
-    Unsuccessful { verdict, refused }
-}
-
 impl SignIn {
     /// Signs in. What happens on the way is told through [`Io::tell`]; the verdict says why it failed.
     pub async fn run<'a>(&self, io: &'a dyn Io) -> Result<SignedIn<'a>, Verdict> {
@@ -188,11 +131,11 @@ impl SignIn {
     pub(crate) async fn attempt<'a>(&self, io: &'a dyn Io) -> Result<SignedIn<'a>, Unsuccessful> {
         let mut discovery = Discovery::new(self.aor.clone(), self.discovery.clone(), self.log_on.clone())
             .with_certificate(self.certificate_at_hand(io));
-        let mut failures = Failures::default();
+        let mut dead_ends = DeadEnds::default();
         let mut remarked = 0;
         loop {
             if discovery.is_exhausted()
-                && let Some(unsuccessful) = failures.conclude(io)
+                && let Some(unsuccessful) = dead_ends.conclude(io)
             {
                 return Err(unsuccessful);
             }
@@ -207,11 +150,11 @@ impl SignIn {
             }
             remarked = findings.len();
             let Some(candidate) = candidate else {
-                if failures.first.is_some() {
+                if !dead_ends.is_empty() {
                     io.tell(Event::Ended(Step::Discovery, StepResult::Pass));
                 }
-                let nowhere = || fail(io, Step::Discovery, discovery.verdict(), false);
-                return Err(failures.conclude(io).unwrap_or_else(nowhere));
+                let nowhere = || Unsuccessful::at(io, Step::Discovery, discovery.verdict(), false);
+                return Err(dead_ends.conclude(io).unwrap_or_else(nowhere));
             };
             io.tell(Event::Ended(Step::Discovery, StepResult::Pass));
             let outcome = self.walk_home(io, &mut discovery, &candidate).await;
@@ -221,10 +164,10 @@ impl SignIn {
                     return Ok(self.settle(*reached).await);
                 }
                 Err(Failed::Everywhere(step, verdict)) => {
-                    let refused = step == Step::Authentication && !PASSING.contains(&verdict.id.as_str());
-                    return Err(fail(io, step, verdict, refused));
+                    let refused = step == Step::Authentication && refuses(&verdict);
+                    return Err(Unsuccessful::at(io, step, verdict, refused));
                 }
-                Err(Failed::Here(step, verdict)) => failures.note(io, step, verdict),
+                Err(Failed::Here(step, verdict)) => dead_ends.note(io, step, verdict),
             }
         }
     }
@@ -259,7 +202,7 @@ impl SignIn {
             Err(Failed::Here(_, verdict)) => (verdict, false),
             Err(Failed::Everywhere(_, verdict)) => (verdict, true),
         };
-        let refused = everywhere && !PASSING.contains(&verdict.id.as_str());
+        let refused = everywhere && refuses(&verdict);
         Err(Unsuccessful { verdict: verdict.legible(), refused })
     }
 
