@@ -224,22 +224,23 @@ fn our_acceptor_refuses_version_1_of_their_client() {
 
 // ---- what an answer is for ----------------------------------------------------------------------------------------
 
-/// A server's certificate, and the hash it is bound by.
+/// A server's certificate, and what connections to it are bound by.
 fn certificate() -> (Vec<u8>, Vec<u8>) {
     let key = new_key(1024).expect("a key");
     let certificate = UserCertificateAuthority::certify(&key, [1; 16], 0, Duration::from_secs(60)).expect("DER");
-    let hash = Fingerprint::of(&certificate).as_bytes().to_vec();
-    (certificate, hash)
+    let hash = Fingerprint::of(&certificate);
+    let data = [b"tls-server-end-point:", hash.as_bytes().as_slice()].concat();
+    (certificate, data)
 }
 
 #[test]
 #[ignore = "needs gss-ntlmssp and libkrb5-dev; run by make test"]
 fn their_client_says_what_its_answer_is_for() {
-    let (certificate, hash) = certificate();
+    let (certificate, data) = certificate();
     for bound in [true, false] {
         let mut initiator = Peer::start(ACCOUNT, VERSION_2);
         if bound {
-            initiator.bind(&hash);
+            initiator.bind(&data);
         }
         let mut server = Acceptor::new(Mode::Connection, SERVER_CHALLENGE, names());
         let first = initiator.initiate("connection").going_on();
@@ -254,10 +255,10 @@ fn their_client_says_what_its_answer_is_for() {
 #[test]
 #[ignore = "needs gss-ntlmssp and libkrb5-dev; run by make test"]
 fn their_acceptor_sees_what_our_answer_is_for() {
-    let ((certificate, hash), (other, _)) = (certificate(), certificate());
+    let ((certificate, data), (other, _)) = (certificate(), certificate());
     for (used, right) in [(&certificate, true), (&other, false)] {
         let mut acceptor = Peer::start(ACCOUNT, VERSION_2);
-        acceptor.bind(&hash);
+        acceptor.bind(&data);
         acceptor.accept("connection").going_on();
         let negotiate = negotiate();
         let challenge = acceptor.token(&negotiate).going_on();

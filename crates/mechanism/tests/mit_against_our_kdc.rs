@@ -156,7 +156,7 @@ fn token_is_taken(realm: &OurRealm, granting: &Credential) -> String {
     let (exchange, request) =
         TgsExchange::begin(granting, sip(), &EncryptionType::KNOWN, now(), &random()).expect("begins");
     let ticket = exchange.answer(&realm.answer(&request)).expect("a ticket");
-    let token = ticket.ap_request(now(), &random(), ApOptions { spnego: false }).expect("a token");
+    let token = ticket.ap_request(now(), &random(), ApOptions::default()).expect("a token");
     let service = Service::new(Keytab::read(realm.keytab()).expect("reads"));
     let accepted = service.accept(token.token(), now(), &mut ReplayCache::default(), &random());
     accepted.expect("taken").client.to_string()

@@ -9,16 +9,19 @@ mod peer {
 }
 
 use mechanism::Side;
-use mechanism::kerberos::Now;
+use mechanism::channel_bindings::ChannelBindings;
 use mechanism::kerberos::crypto::EncryptionType;
 use mechanism::kerberos::keytab::Keytab;
 use mechanism::kerberos::mic::MessageKeys;
 use mechanism::kerberos::name::Principal;
 use mechanism::kerberos::server::{Accepted, Refusal, ReplayCache, Service};
+use mechanism::kerberos::ticket_cache::TicketCache;
+use mechanism::kerberos::{ApOptions, Now};
+use mechanism::user_certificate::{Fingerprint, UserCertificateAuthority, new_key};
 use peer::kerberos::Realm;
 use peer::line::{Peer, Step};
 use std::cell::Cell;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const TEXT: &[u8] = b"<Kerberos><8a0f1b2c><1><SIP Communications Service><sip/fe1.contoso.test>";
 const TAMPERED: &[u8] = b"<Kerberos><8a0f1b2c><2><SIP Communications Service><sip/fe1.contoso.test>";
@@ -82,6 +85,47 @@ fn their_initiator_is_accepted() {
                 }
                 signatures_agree(&mut initiator, &mut accepted.keys, &case);
             }
+        }
+    }
+}
+
+/// A server's certificate, and what both ends of a connection to it know.
+fn certificate(serial: u8) -> (ChannelBindings, Vec<u8>) {
+    let key = new_key(1024).expect("a key");
+    let certificate = UserCertificateAuthority::certify(&key, [serial; 16], 0, Duration::from_secs(60)).expect("DER");
+    let hash = Fingerprint::of(&certificate);
+    let data = [b"tls-server-end-point:", hash.as_bytes().as_slice()].concat();
+    (ChannelBindings::of_certificate(&certificate).expect("RSA with SHA-256"), data)
+}
+
+/// Which TLS connection a token was made for: theirs says it, and ours is good for it alone.
+#[test]
+#[ignore = "needs MIT Kerberos; run by make test"]
+fn tokens_name_their_connection() {
+    let realm = Realm::start();
+    let name = "http/web1.contoso.test";
+    realm.service(name, "aes256-cts-hmac-sha1-96");
+    realm.sign_in();
+    let keytab = realm.keytab(&[name]);
+    let ((channel, data), (elsewhere, _)) = (certificate(1), certificate(2));
+
+    let service = service(&keytab);
+    let said = |token: &[u8]| accept(&service, token).expect("it is accepted").channel;
+    let bound = realm.initiate_over(&data, "krb5", "alone", "http@web1.contoso.test").1.done();
+    assert_eq!(said(&bound), Some(*channel.as_bytes()));
+    assert_eq!(said(&realm.initiate("krb5", "alone", "http@web1.contoso.test").1.done()), None);
+
+    let tickets = TicketCache::parse(&realm.tickets(name)).expect("a cache");
+    let http = Principal::service("http", "web1.contoso.test", "CONTOSO.TEST").expect("a name");
+    let ticket = tickets.ticket_for(&http, now()).expect("kvno left it");
+    for (channel, right) in [(Some(channel), true), (Some(elsewhere), false)] {
+        let mut acceptor = realm.acceptor(&keytab);
+        acceptor.bind(&data);
+        let options = ApOptions { spnego: false, channel };
+        let request = ticket.ap_request(now(), &random(), options).expect("a token");
+        match acceptor.token(request.token()) {
+            Step::Done(_) => assert!(right, "made for another connection"),
+            step => assert!(!right && step.refused().contains("hannel bindings"), "their words"),
         }
     }
 }

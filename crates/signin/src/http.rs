@@ -173,10 +173,7 @@ impl Web {
         let origin = Origin::of(&request.url)?;
         if let Some(conn) = self.take_idle(&origin) {
             match self.exchange(io, &origin, conn, request.on_wire()).await {
-                // The server may close a kept connection at any time; that says nothing about the request.
-                Err(Failure::Exchange {
-                    error: HttpError::Stream(StreamError::Closed | StreamError::Reset), ..
-                }) => {}
+                Err(failure) if was_closed(&failure) => {}
                 Ok(response) => {
                     self.release(io, origin, conn, &response).await;
                     return Ok(response);
@@ -322,6 +319,14 @@ impl Web {
         }
     }
 
+    /// One that is open already, or a new one.
+    async fn connection(&self, io: &dyn Io, origin: &Origin) -> Result<ConnId, Failure> {
+        match self.take_idle(origin) {
+            Some(conn) => Ok(conn),
+            None => self.open(io, origin).await,
+        }
+    }
+
     fn take_idle(&self, origin: &Origin) -> Option<ConnId> {
         let mut state = self.state();
         let position = state.idle.iter().position(|(o, _)| o == origin)?;
@@ -335,6 +340,11 @@ impl Web {
         if !response.reusable {
             return self.discard(io, conn).await;
         }
+        self.keep(origin, conn);
+    }
+
+    /// Keeps a connection on which nothing is under way.
+    fn keep(&self, origin: Origin, conn: ConnId) {
         let mut state = self.state();
         state.busy.remove(&conn);
         state.idle.push((origin, conn));
@@ -358,6 +368,11 @@ impl Web {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The server may close a kept connection at any time; that says nothing about the request.
+fn was_closed(failure: &Failure) -> bool {
+    matches!(failure, Failure::Exchange { error: HttpError::Stream(StreamError::Closed | StreamError::Reset), .. })
 }
 
 /// Largest token read, in bytes of base64. Tickets of users with many groups have some 12 KiB, NTLM messages below 1 KiB.

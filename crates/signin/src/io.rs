@@ -120,6 +120,9 @@ pub enum Operation {
     InitSecContext {
         /// `class/host`.
         service: String,
+        /// The connection that its token is for, as the library takes it: `chan_bindings`' application data. `None`: none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<Vec<u8>>,
         /// When to give up.
         limit: Duration,
     },
@@ -505,8 +508,13 @@ impl dyn Io + '_ {
     }
 
     /// Has the system's GSS-API library begin a security context with a service.
-    pub async fn init_sec_context(&self, service: &str, limit: Duration) -> Result<SecContext, SecContextError> {
-        match self.perform(Operation::InitSecContext { service: service.to_owned(), limit }).await {
+    pub async fn init_sec_context(
+        &self,
+        service: &str,
+        channel: Option<Vec<u8>>,
+        limit: Duration,
+    ) -> Result<SecContext, SecContextError> {
+        match self.perform(Operation::InitSecContext { service: service.to_owned(), channel, limit }).await {
             Outcome::SecContext(result) => result,
             other => mismatch("InitSecContext", &other),
         }

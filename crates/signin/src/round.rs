@@ -180,7 +180,7 @@ impl<'r> Round<'r> {
             return Ok(self.no_password(challenge));
         };
         let (target, domain) = (challenge.target_name.clone(), self.sign_in.aor.domain());
-        let options = ApOptions { spnego: false };
+        let options = ApOptions::default();
         let request = match tickets.request(io, log_on, domain.as_str(), &target, options).await {
             Ok(request) => request,
             Err(failure) => return Ok(Gone::never(AuthFailure::Ticket { target, failure })),

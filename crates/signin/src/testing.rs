@@ -99,11 +99,12 @@ impl World {
         self.state().listeners.insert(socket(address), Listener::Plain(service));
     }
 
-    /// A listener whose certificate has these names.
-    pub(crate) fn listen_tls(&self, address: &str, names: &[&str], service: Arc<dyn HttpService>) {
+    /// A listener whose certificate, given back as DER, has these names.
+    pub(crate) fn listen_tls(&self, address: &str, names: &[&str], service: Arc<dyn HttpService>) -> Vec<u8> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let certificate = rcgen::generate_simple_self_signed(names).expect("a certificate").cert.der().to_vec();
-        self.state().listeners.insert(socket(address), Listener::Tls(service, certificate));
+        self.state().listeners.insert(socket(address), Listener::Tls(service, certificate.clone()));
+        certificate
     }
 
     /// An address that never answers.

@@ -154,7 +154,8 @@ impl Tickets {
         options: ApOptions,
     ) -> Result<ApRequest, TicketFailure> {
         let failed = |why: &str| TicketFailure::Library { service: service.to_owned(), why: why.to_owned() };
-        let context = match io.init_sec_context(service, self.source.limits.kdcs).await {
+        let channel = options.channel.map(|channel| channel.application_data());
+        let context = match io.init_sec_context(service, channel, self.source.limits.kdcs).await {
             Ok(context) => context,
             Err(SecContextError::NoTicket(words)) => return Err(TicketFailure::NothingToBeginWith(words)),
             Err(SecContextError::Unreachable(tried)) => return Err(TicketFailure::Unreachable { realm, tried }),

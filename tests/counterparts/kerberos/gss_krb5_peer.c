@@ -68,6 +68,8 @@ static gss_name_t target = GSS_C_NO_NAME;
 static gss_OID mechanism = GSS_C_NO_OID;
 static OM_uint32 wanted_flags;
 static bool initiator;
+static struct gss_channel_bindings_struct channel;
+static gss_channel_bindings_t bindings = GSS_C_NO_CHANNEL_BINDINGS;
 
 static void step(gss_buffer_t in)
 {
@@ -76,10 +78,10 @@ static void step(gss_buffer_t in)
 
     if (initiator)
         major = gss_init_sec_context(&minor, GSS_C_NO_CREDENTIAL, &context, target, mechanism, wanted_flags, 0,
-                                     GSS_C_NO_CHANNEL_BINDINGS, in, NULL, &out, NULL, NULL);
+                                     bindings, in, NULL, &out, NULL, NULL);
     else
-        major = gss_accept_sec_context(&minor, &context, GSS_C_NO_CREDENTIAL, in, GSS_C_NO_CHANNEL_BINDINGS, NULL,
-                                       &mechanism, &out, NULL, NULL, NULL);
+        major = gss_accept_sec_context(&minor, &context, GSS_C_NO_CREDENTIAL, in, bindings, NULL, &mechanism, &out,
+                                       NULL, NULL, NULL);
     if (GSS_ERROR(major))
         reply_refused(major, minor, mechanism);
     else
@@ -105,6 +107,23 @@ static bool do_initiate(char *form, char *answer, char *service)
         reply_refused(major, minor, mechanism);
     else
         step(&none);
+    return true;
+}
+
+/* What both ends of a TLS connection know, for the handshake that follows. */
+static bool do_bind(char *data)
+{
+    gss_buffer_desc bytes;
+
+    if (!decode(data, &bytes))
+        return false;
+    channel.application_data.length = bytes.length;
+    channel.application_data.value = malloc(bytes.length + 1);
+    if (!channel.application_data.value)
+        return false;
+    memcpy(channel.application_data.value, bytes.value, bytes.length);
+    bindings = &channel;
+    reply("done", NULL, 0);
     return true;
 }
 
@@ -174,6 +193,8 @@ static bool obey(char *line)
         words[each] = strsep(&rest, " ");
     if (strcmp(words[0], "initiate") == 0)
         return do_initiate(words[1], words[2], words[3]);
+    if (strcmp(words[0], "bind") == 0)
+        return do_bind(words[1]);
     if (strcmp(words[0], "token") == 0)
         return do_token(words[1]);
     if (strcmp(words[0], "mic") == 0)

@@ -109,7 +109,7 @@ fn from_a_password_to_signatures() {
     assert_eq!(granting.ends(), NOON.unix_seconds + 36_000);
     let ticket = ticket_at(&kdc, &granting, sip(), NOON).expect("a ticket");
     assert_eq!((ticket.service(), ticket.referred_realm()), (&sip(), None));
-    let request = ticket.ap_request(NOON, &dice(), ApOptions { spnego: false }).expect("a token");
+    let request = ticket.ap_request(NOON, &dice(), ApOptions::default()).expect("a token");
 
     // What the service sees, step by step.
     let (_, message) = token::unframe(request.token()).expect("a GSS token");
@@ -183,7 +183,7 @@ fn caches_survive_a_file() {
     assert_eq!(read.credentials().len(), 2);
     assert!(read.tgt(REALM, NOON).is_some() && read.tgt("OTHER.TEST", NOON).is_none());
     let found = read.ticket_for(&sip(), NOON).expect("the ticket");
-    assert!(found.ap_request(NOON, &dice(), ApOptions { spnego: true }).is_ok());
+    assert!(found.ap_request(NOON, &dice(), ApOptions { spnego: true, channel: None }).is_ok());
     assert!(read.ticket_for(&sip(), later(35_950)).is_none(), "it ends within a minute");
     assert_eq!(TicketCache::parse(b"\x05\x09").expect_err("refused"), CacheError::Format);
     assert!(!format!("{read:?}").contains("bytes"));

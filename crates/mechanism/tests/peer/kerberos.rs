@@ -100,6 +100,23 @@ impl Realm {
         (peer, step)
     }
 
+    /// The same over a TLS connection of which both ends know these data.
+    #[allow(dead_code)] // for tests of this crate
+    pub(crate) fn initiate_over(&self, data: &[u8], mechanism: &str, answer: &str, service: &str) -> (Peer, Step) {
+        let mut peer = Peer::spawn(&mut self.surround(program()));
+        peer.bind(data);
+        let step = peer.step(&format!("initiate {mechanism} {answer} {service}"));
+        (peer, step)
+    }
+
+    /// alice's tickets, one for this service among them, as `kinit` and `kvno` leave them.
+    #[allow(dead_code)] // for tests of this crate
+    pub(crate) fn tickets(&self, service: &str) -> Vec<u8> {
+        let output = self.surround("kvno").arg(service).output().expect("runs kvno");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read(self.folder.path().join("ccache")).expect("kinit wrote it")
+    }
+
     /// A server's side of a handshake with a keytab.
     pub(crate) fn acceptor(&self, keytab: &[u8]) -> Peer {
         let file = self.write_keytab(keytab);

@@ -61,6 +61,12 @@ impl Peer {
         Peer { child, commands, replies }
     }
 
+    /// The handshake that follows is for the TLS connection of which both ends know these data.
+    #[allow(dead_code)] // for tests of this crate
+    pub(crate) fn bind(&mut self, data: &[u8]) {
+        assert_eq!(self.step(&format!("bind {}", digits(data))).done(), b"");
+    }
+
     /// Hands over a token.
     pub(crate) fn token(&mut self, token: &[u8]) -> Step {
         self.step(&format!("token {}", digits(token)))

@@ -1,6 +1,6 @@
 //! gss-ntlmssp as the other end of a handshake: `tests/counterparts/ntlm/gss_ntlmssp_peer.c`, compiled once.
 
-use super::line::{Peer, Step, build, digits};
+use super::line::{Peer, Step, build};
 use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -43,12 +43,6 @@ impl NtlmPeer {
     /// Begins as acceptor: `datagram` or `connection`.
     pub(crate) fn accept(&mut self, form: &str) -> Step {
         self.step(&format!("accept {form}"))
-    }
-
-    /// Binds the handshake that follows to the TLS connections of a server: its certificate has this hash.
-    pub(crate) fn bind(&mut self, certificate_hash: &[u8]) {
-        let data = [b"tls-server-end-point:", certificate_hash].concat();
-        assert_eq!(self.step(&format!("bind {}", digits(&data))).done(), b"");
     }
 
     /// The session key it arrived at.

@@ -6,7 +6,7 @@
 //! another one; its realm is found from that of the user.
 //!
 //! The library reads its environment (`KRB5CCNAME`, `KRB5_CONFIG`) by itself, and blocks while it asks KDCs: hence a thread
-//! for each context. Omitted: passwords (tickets are had without this library then), delegation, channel bindings.
+//! for each context. Omitted: passwords (tickets are had without this library then), delegation.
 
 use libgssapi::context::{ClientCtx, CtxFlags, SecurityContext};
 use libgssapi::credential::{Cred, CredUsage};
@@ -43,13 +43,17 @@ mod own {
 /// `KRB_AP_ERR_TKT_EXPIRED`, which the library finds out by itself.
 const TICKET_EXPIRED: i32 = 32;
 
-/// Begins a context with `class/host`. The thread that asks is left to itself when the limit is over: whatever hangs in the
+/// Begins a context with `class/host`, over a connection with these bindings. The thread that asks is left to itself when the limit is over: whatever hangs in the
 /// library must not hold up the end of the program.
-pub(super) async fn init_sec_context(service: String, limit: Duration) -> Result<SecContext, SecContextError> {
+pub(super) async fn init_sec_context(
+    service: String,
+    channel: Option<Vec<u8>>,
+    limit: Duration,
+) -> Result<SecContext, SecContextError> {
     let (answer, answered) = oneshot::channel();
     let asking = std::thread::Builder::new().name("gssapi".to_owned()).spawn(move || {
         // Nobody takes the answer any more when the limit is over.
-        let _ = answer.send(begin(&service));
+        let _ = answer.send(begin(&service, channel.as_deref()));
     });
     if let Err(error) = asking {
         return Err(SecContextError::Failed(format!("no thread can be started for it: {error}")));
@@ -61,7 +65,7 @@ pub(super) async fn init_sec_context(service: String, limit: Duration) -> Result
     }
 }
 
-fn begin(service: &str) -> Result<SecContext, SecContextError> {
+fn begin(service: &str, channel: Option<&[u8]>) -> Result<SecContext, SecContextError> {
     let without_client = |error| failure(error, None);
     let mut mechanisms = OidSet::new();
     mechanisms.add(GSS_MECH_KRB5).map_err(without_client)?;
@@ -69,7 +73,7 @@ fn begin(service: &str) -> Result<SecContext, SecContextError> {
     let target = Name::new(principal(service).as_bytes(), Some(GSS_NT_KRB5_PRINCIPAL)).map_err(without_client)?;
     // Which cache is used may depend on the service; so the user is asked for afterwards.
     let mut context = ClientCtx::new(Some(credential.clone()), target, CtxFlags::GSS_C_INTEG_FLAG, Some(GSS_MECH_KRB5));
-    let token = context.step(None, None).map_err(|error| failure(error, Some(&credential)))?;
+    let token = context.step(None, channel).map_err(|error| failure(error, Some(&credential)))?;
     let token = match token {
         Some(token) if context.is_complete() => token.to_vec(),
         _ => return Err(SecContextError::Failed("its context is not complete after one token".to_owned())),

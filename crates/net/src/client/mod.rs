@@ -181,7 +181,9 @@ impl Sockets {
                 Outcome::Done
             }
             Operation::NewKey { bits } => Outcome::NewKey(self.new_key(bits).await),
-            Operation::InitSecContext { service, limit } => Outcome::SecContext(init_sec_context(service, limit).await),
+            Operation::InitSecContext { service, channel, limit } => {
+                Outcome::SecContext(init_sec_context(service, channel, limit).await)
+            }
             Operation::Wait { time } => {
                 tokio::time::sleep(time).await;
                 Outcome::Done
@@ -331,12 +333,16 @@ impl Io for Sockets {
 }
 
 #[cfg(feature = "gssapi")]
-async fn init_sec_context(service: String, limit: Duration) -> Result<SecContext, SecContextError> {
-    gssapi::init_sec_context(service, limit).await
+async fn init_sec_context(
+    service: String,
+    channel: Option<Vec<u8>>,
+    limit: Duration,
+) -> Result<SecContext, SecContextError> {
+    gssapi::init_sec_context(service, channel, limit).await
 }
 
 #[cfg(not(feature = "gssapi"))]
-async fn init_sec_context(_: String, _: Duration) -> Result<SecContext, SecContextError> {
+async fn init_sec_context(_: String, _: Option<Vec<u8>>, _: Duration) -> Result<SecContext, SecContextError> {
     Err(SecContextError::Absent)
 }
 

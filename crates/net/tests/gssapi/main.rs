@@ -15,9 +15,11 @@ mod mit;
 
 use kerberos::Realm;
 use mechanism::Side;
+use mechanism::channel_bindings::ChannelBindings;
 use mechanism::kerberos::crypto::EncryptionType;
 use mechanism::kerberos::keytab::Keytab;
-use mechanism::kerberos::{ApOptions, ApRequest, MessageKeys, Now, ReplayCache, Service};
+use mechanism::kerberos::server::Accepted;
+use mechanism::kerberos::{ApOptions, ApRequest, Now, ReplayCache, Service};
 use mit::{PASSWORD, typed};
 use net::client::{Config, Sockets};
 use signin::io::{Io, SecContext, SecContextError};
@@ -52,15 +54,16 @@ async fn process_of_its_own() {
     let Ok(service) = std::env::var(SERVICE) else { return };
     let sockets = sockets();
     let io: &dyn Io = &sockets;
-    let outcome = io.init_sec_context(&service, LIMIT).await;
+    let outcome = io.init_sec_context(&service, None, LIMIT).await;
     let line = serde_json::to_string(&outcome).expect("it is data");
     writeln!(std::io::stdout(), "\n{MARK}{line}").expect("somebody reads it");
     if let Ok(keytab) = std::env::var(KEYTAB) {
         let keytab = Keytab::read(&std::fs::read(keytab).expect("it is there")).expect("a keytab");
         let acceptor = Service::new(keytab).allowing(&EncryptionType::KNOWN);
         judged(io, outcome.expect("a context"), &acceptor);
-        let again = io.init_sec_context(&service, LIMIT).await.expect("another context");
-        wrapped(io, again, &acceptor);
+        let channel = channel();
+        let again = io.init_sec_context(&service, Some(channel.application_data()), LIMIT).await;
+        wrapped(io, again.expect("another context"), channel, &acceptor);
     }
 }
 
@@ -69,21 +72,29 @@ fn sockets() -> Sockets {
     Sockets::new(Config { dns, system_roots: false, ..Config::default() }).expect("sockets")
 }
 
-fn accepted(io: &dyn Io, token: &[u8], acceptor: &Service) -> MessageKeys {
+/// What ties proofs to connections to some server.
+fn channel() -> ChannelBindings {
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = rcgen::CertificateParams::default().self_signed(&key).expect("it can sign itself");
+    ChannelBindings::of_certificate(certificate.der()).expect("ECDSA with SHA-256")
+}
+
+fn accepted(io: &dyn Io, token: &[u8], acceptor: &Service) -> Accepted {
     let now = Now { unix_seconds: io.now().unix_seconds, microseconds: io.now().since_start.subsec_micros() };
     let random = |bytes: &mut [u8]| io.fill_random(bytes);
     let accepted = acceptor.accept(token, now, &mut ReplayCache::default(), &random).expect("our acceptor takes it");
     assert_eq!(accepted.client.to_string(), "alice@CONTOSO.TEST");
-    accepted.keys
+    accepted
 }
 
 /// The token bare, and signatures both ways, also out of turn.
 fn judged(io: &dyn Io, context: SecContext, acceptor: &Service) {
     assert_eq!(context.client, "alice@CONTOSO.TEST");
     let calls = context.calls.expect("it is not of a record");
-    let request = ApRequest::of_context(context.token, ApOptions { spnego: false }, calls);
+    let request = ApRequest::of_context(context.token, ApOptions::default(), calls);
     let (token, mut theirs) = request.into_parts();
-    let mut ours = accepted(io, &token, acceptor);
+    let Accepted { keys: mut ours, channel, .. } = accepted(io, &token, acceptor);
+    assert_eq!(channel, None);
     let texts: [&[u8]; 4] = [b"<Kerberos><8a0f1b2c><1>", b"x", &[0xff; 1000], b"<Kerberos><8a0f1b2c><1>"];
     for text in texts {
         let signature = theirs.sign(Side::Client, text);
@@ -100,11 +111,11 @@ fn judged(io: &dyn Io, context: SecContext, acceptor: &Service) {
     assert!(theirs.verify(Side::Server, b"second", &second) && theirs.verify(Side::Server, b"first", &first));
 }
 
-/// The token in SPNEGO, as HTTP has it.
-fn wrapped(io: &dyn Io, context: SecContext, acceptor: &Service) {
+/// The token in SPNEGO, for one TLS connection, as HTTP has it.
+fn wrapped(io: &dyn Io, context: SecContext, channel: ChannelBindings, acceptor: &Service) {
     let calls = context.calls.expect("it is not of a record");
-    let request = ApRequest::of_context(context.token, ApOptions { spnego: true }, calls);
-    accepted(io, request.token(), acceptor);
+    let request = ApRequest::of_context(context.token, ApOptions { spnego: true, channel: Some(channel) }, calls);
+    assert_eq!(accepted(io, request.token(), acceptor).channel, Some(*channel.as_bytes()));
 }
 
 /// Begins a context for a service in a process of its own, which knows what `command` says.

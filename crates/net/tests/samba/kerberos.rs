@@ -77,7 +77,7 @@ async fn token_of_alice(service: &str) -> ApRequest {
     let (exchange, request) =
         TgsExchange::begin(&granting, service, &EncryptionType::KNOWN, now, &random).expect("it can begin");
     let ticket = exchange.answer(&ask_controller(&request).await).expect("there is such a service");
-    ticket.ap_request(now, &random, ApOptions { spnego: false }).expect("a token")
+    ticket.ap_request(now, &random, ApOptions::default()).expect("a token")
 }
 
 pub(crate) fn verifier(dc: &DomainController, allowed: Option<&[EncryptionType]>) -> KerberosVerifier {

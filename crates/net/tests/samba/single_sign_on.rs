@@ -35,7 +35,7 @@ fn process_of_its_own() {
     let outcome: Outcome = block_on(async {
         let sockets = Sockets::new(config).expect("sockets");
         let io: &dyn Io = &sockets;
-        let context = io.init_sec_context(&service, Duration::from_secs(10)).await?;
+        let context = io.init_sec_context(&service, None, Duration::from_secs(10)).await?;
         let signature = context.calls.as_ref().and_then(|calls| calls.get_mic(TEXT));
         Ok((context, signature))
     });

@@ -219,6 +219,8 @@ pub struct KerberosProof {
     /// When the ticket ends, seconds since 1970. One that is taken although it is over, because clocks may differ, counts
     /// for as long as they may.
     pub ends: i64,
+    /// The TLS connection the token was made for, if the client says so.
+    pub channel: Option<[u8; 16]>,
 }
 
 impl KerberosVerifier {
@@ -253,6 +255,7 @@ impl KerberosVerifier {
             account: AccountName { domain: String::new(), user },
             keys: accepted.keys,
             reply: accepted.reply,
+            channel: accepted.channel,
             ends: accepted.ends.max(now.unix_seconds.saturating_add(kerberos::server::DEFAULT_SKEW)),
         })
     }

@@ -37,12 +37,15 @@ pub struct Accepts {
 }
 
 impl Accepts {
+    /// Whether somebody says that a proof was made for a connection to another server than this one.
+    fn is_of_another_connection(&self, said: Option<&[u8]>) -> bool {
+        matches!((said, &self.channel), (Some(said), Some(ours)) if said != ours.as_bytes())
+    }
+
     /// Why an answer to an NTLM challenge was not meant for this site, as far as its sender says. Many clients say nothing;
     /// of one that does, no other server can show the answer here.
     fn other_purpose(&self, answer: &Answer) -> Option<String> {
-        if let (Some(said), Some(ours)) = (answer.channel_bindings(), &self.channel)
-            && said != ours.as_bytes()
-        {
+        if self.is_of_another_connection(answer.channel_bindings().as_deref()) {
             return Some("the answer was made for another TLS connection".to_owned());
         }
         let said = answer.target_name()?;
@@ -145,6 +148,9 @@ impl Gate {
         };
         let services: Vec<String> = self.accepts.hosts.iter().map(|host| format!("http/{host}")).collect();
         match verifier.verify(token, &services) {
+            Ok(proof) if self.accepts.is_of_another_connection(proof.channel.as_ref().map(|said| &said[..])) => {
+                self.refused("the token was made for another TLS connection".to_owned())
+            }
             Ok(proof) => {
                 self.refusals = 0;
                 self.state = State::Open(proof.account.clone());

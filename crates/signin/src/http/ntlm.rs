@@ -88,10 +88,7 @@ pub(super) async fn fetch(
         return Err(failed(NtlmError::NotOffered(offered)));
     }
     let Some(password) = &log_on.password else { return Err(failed(NtlmError::NoPassword)) };
-    let conn = match web.take_idle(&origin) {
-        Some(conn) => conn,
-        None => web.open(io, &origin).await?,
-    };
+    let conn = web.connection(io, &origin).await?;
     let response = handshake(web, io, &origin, conn, request, log_on, password).await;
     match &response {
         Ok(response) => web.release(io, origin.clone(), conn, response).await,

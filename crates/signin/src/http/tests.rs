@@ -7,8 +7,14 @@ use crate::io::{DnsAnswer, HttpRequest, HttpResponse, Operation, RecordKind, Tar
 use crate::log_on::LogOn;
 use crate::name::AccountName;
 use crate::secret::Password;
-use crate::testing::{Scripted, World, says};
-use std::sync::Arc;
+use crate::testing::realm::Realm;
+use crate::testing::{EPOCH, Scripted, World, says};
+use crate::tickets::{Cache, Source, Tickets};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mechanism::channel_bindings::ChannelBindings;
+use mechanism::kerberos::{self, ReplayCache, TicketCache};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use url::Url;
 
@@ -162,4 +168,43 @@ fn nobody_asks_nobody_logs_on() {
     let failure = world.run(web().fetch_as(&world, &post, &log_on())).expect_err("no NTLM");
     assert_eq!(failure.verdict().id, "ntlm-off-on-server");
     assert!(failure.to_string().contains("Basic"), "{failure}");
+}
+
+#[test]
+fn a_ticket_is_shown_for_its_connection_alone() {
+    let realm = Realm::new(7, &["alice"], &["http/web.contoso.test"]);
+    let ticket = realm.ticket("alice", "http/web.contoso.test", EPOCH);
+    let cache = TicketCache::new(ticket.client().clone(), vec![ticket]);
+    let tickets = Tickets::new(Source { cache: Some(Cache::Here(cache)), ..Source::default() });
+    let log_on = LogOn { tickets: Some(Arc::new(tickets)), ..log_on() };
+    let world = World::new();
+    world.host("web.contoso.test", &["10.0.0.1"]);
+    let shown: Arc<Mutex<Vec<String>>> = Arc::default();
+    let site = Arc::new(Scripted({
+        let shown = shown.clone();
+        move |request: &HttpRequest| match request.headers.iter().find(|(name, _)| name == "Authorization") {
+            None => says(401, &[("www-authenticate", "Negotiate")], ""),
+            Some((_, value)) => {
+                shown.lock().expect("no panic").push(value.to_owned());
+                says(200, &[], "")
+            }
+        }
+    }));
+    let certificate = world.listen_tls("10.0.0.1:443", &["web.contoso.test"], site.clone());
+    world.listen_plain("10.0.0.1:80", site);
+    let ask = |place: &str| world.run(web().fetch_as(&world, &Request::get(url(place)), &log_on)).expect("an answer");
+    assert_eq!((ask("https://web.contoso.test/").status, ask("http://web.contoso.test/").status), (200, 200));
+    let (mut replays, now) = (ReplayCache::default(), kerberos::Now { unix_seconds: EPOCH, microseconds: 0 });
+    let said: Vec<_> = shown
+        .lock()
+        .expect("no panic")
+        .iter()
+        .map(|value| {
+            let token = STANDARD.decode(value.strip_prefix("Negotiate ").expect("a token")).expect("base64");
+            realm.acceptor().accept(&token, now, &mut replays, &|_: &mut [u8]| ()).expect("a right ticket").channel
+        })
+        .collect();
+    let channel = ChannelBindings::of_certificate(&certificate).map(|channel| *channel.as_bytes());
+    assert!(channel.is_some());
+    assert_eq!(said, [channel, None], "without TLS there is nothing to name");
 }

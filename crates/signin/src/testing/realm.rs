@@ -3,6 +3,7 @@
 
 #![allow(dead_code)] // each test program uses its own part
 
+use mechanism::channel_bindings::ChannelBindings;
 use mechanism::kerberos::crypto::EncryptionType;
 use mechanism::kerberos::kdc::{Database, Entry, Kdc, Keys};
 use mechanism::kerberos::keytab::Keytab;
@@ -77,8 +78,19 @@ impl Realm {
 
     /// The ticket shown to its service: bare for SIP, in SPNEGO for HTTP.
     pub(crate) fn show(&self, ticket: &Credential, unix_seconds: i64, spnego: bool) -> ApRequest {
+        self.show_over(None, ticket, unix_seconds, spnego)
+    }
+
+    /// The same over a TLS connection.
+    pub(crate) fn show_over(
+        &self,
+        channel: Option<ChannelBindings>,
+        ticket: &Credential,
+        unix_seconds: i64,
+        spnego: bool,
+    ) -> ApRequest {
         let random = |bytes: &mut [u8]| self.dice.fill(bytes);
-        ticket.ap_request(now(unix_seconds), &random, ApOptions { spnego }).expect("a token")
+        ticket.ap_request(now(unix_seconds), &random, ApOptions { spnego, channel }).expect("a token")
     }
 }
 

@@ -92,7 +92,7 @@ impl Net {
 
     fn ask_with(&self, source: Source, log_on: &LogOn) -> Result<(), TicketFailure> {
         let tickets = Tickets::new(source);
-        let options = ApOptions { spnego: false };
+        let options = ApOptions::default();
         let asked = tickets.request(self, log_on, "contoso.test", SIP, options).now_or_never();
         let outcome = asked.expect("time is virtual").map(|_| ());
         assert!(self.state().conns.is_empty(), "every connection is closed");
@@ -354,7 +354,7 @@ fn by_the_system(says: Result<SecContext, SecContextError>, spnego: bool) -> Res
     let tickets = Tickets::new(Source { cache: Some(Cache::System), ..Source::default() });
     assert!(tickets.has_some());
     let log_on = LogOn { password: None, ..log_on("") };
-    let asked = tickets.request(&net, &log_on, "contoso.test", SIP, ApOptions { spnego }).now_or_never();
+    let asked = tickets.request(&net, &log_on, "contoso.test", SIP, ApOptions { spnego, channel: None }).now_or_never();
     let outcome = asked.expect("it answers at once");
     let told = net.state().told.join("\n");
     assert_eq!(told.contains("a ticket of alice@CONTOSO.TEST for sip/fe01"), outcome.is_ok(), "{told}");

@@ -2,6 +2,7 @@
 
 use super::confounder;
 use super::error::KerberosError;
+use crate::channel_bindings::ChannelBindings;
 use crate::kerberos::Now;
 use crate::kerberos::crypto::{Key, usage};
 use crate::kerberos::message::{ApRep, ApRepPart, ApReq, Authenticator, Encrypted, KrbError, flags};
@@ -110,8 +111,8 @@ impl Credential {
         random(&mut number);
         // 30 bits, so that no implementation takes it for a negative number or runs over.
         let sequence = u32::from_be_bytes(number) >> 2;
-        // No channel bindings.
-        let checksum = [&16u32.to_le_bytes()[..], &[0; 16], &(INTEGRITY | mutual).to_le_bytes()].concat();
+        let channel = options.channel.as_ref().map_or(&[0; 16], ChannelBindings::as_bytes);
+        let checksum = [&16u32.to_le_bytes()[..], channel, &(INTEGRITY | mutual).to_le_bytes()].concat();
         let authenticator = Authenticator {
             client: self.client.clone(),
             checksum: Some((GSS_CHECKSUM, checksum)),
@@ -140,10 +141,12 @@ impl Credential {
 }
 
 /// What a token is to be like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ApOptions {
     /// Wrapped in SPNEGO, as HTTP wants it; SIP wants it bare.
     pub spnego: bool,
+    /// The TLS connection it is for, where a service may look at that: over HTTPS. RFC 4121 §4.1.1.
+    pub channel: Option<ChannelBindings>,
 }
 
 impl ApOptions {

@@ -176,7 +176,7 @@ fn a_service_proves_itself() {
     let ticket = ticket_at(shared(), granting(), sip(), later(80)).expect("a ticket");
     let service = acceptor(&EncryptionType::KNOWN);
     for spnego in [false, true] {
-        let begin = |now| ticket.ap_request_mutual(now, &dice(), ApOptions { spnego }).expect("a token");
+        let begin = |now| ticket.ap_request_mutual(now, &dice(), ApOptions { spnego, channel: None }).expect("a token");
         let accept = |token: &[u8]| {
             service
                 .accept(token, later(80), &mut ReplayCache::default(), &|bytes: &mut [u8]| bytes.fill(3))
@@ -208,7 +208,8 @@ fn a_service_proves_itself() {
 #[test]
 fn services_that_do_not_take_the_token() {
     let ticket = ticket_at(shared(), granting(), sip(), later(90)).expect("a ticket");
-    let awaiting = |spnego| ticket.ap_request_mutual(later(90), &dice(), ApOptions { spnego }).expect("a token");
+    let awaiting =
+        |spnego| ticket.ap_request_mutual(later(90), &dice(), ApOptions { spnego, channel: None }).expect("a token");
     let skewed = token::frame(TokenId::Error, &error(37, None));
     assert_eq!(awaiting(false).answer(&skewed).expect_err("refused"), KerberosError::ClockSkew { seconds: Some(910) });
     let response = |state, token: Option<Vec<u8>>| {

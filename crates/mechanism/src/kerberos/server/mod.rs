@@ -72,6 +72,9 @@ pub struct Accepted {
     pub etype: EncryptionType,
     /// End of the ticket, seconds since 1970.
     pub ends: i64,
+    /// The TLS connection the token was made for ([`crate::channel_bindings`]), if the client says so: whoever knows its
+    /// own compares.
+    pub channel: Option<[u8; 16]>,
 }
 
 impl Service {
@@ -130,7 +133,7 @@ impl Service {
 
         let plain = request.authenticator.decrypt(&ticket.key, usage::AP_REQ_AUTHENTICATOR);
         let authenticator = Authenticator::read(&plain.map_err(|_| Refusal::Authenticator)?)?;
-        let flags = self.check_authenticator(&authenticator, &ticket, now)?;
+        let Said { channel, flags } = self.check_authenticator(&authenticator, &ticket, now)?;
         let client_key = authenticator.subkey.as_ref().unwrap_or(&ticket.key);
         check_offer(offer.as_ref(), client_key)?;
 
@@ -153,7 +156,8 @@ impl Service {
             None => ap_rep,
             Some(offer) => Some(answer(&offer, ap_rep, &mut keys)),
         };
-        Ok(Accepted { service: service.clone(), reply, keys, etype, ends: ticket.ends, client: ticket.client })
+        let service = service.clone();
+        Ok(Accepted { service, reply, keys, etype, ends: ticket.ends, client: ticket.client, channel })
     }
 
     /// Decrypts the ticket with whichever key of its service fits.
@@ -204,13 +208,13 @@ impl Service {
         Ok(())
     }
 
-    /// Name, clock, and the checksum, which gives the flags of GSS-API.
+    /// Name, clock, and what the checksum says for GSS-API.
     fn check_authenticator(
         &self,
         authenticator: &Authenticator,
         ticket: &TicketPart,
         now: Now,
-    ) -> Result<u32, Refusal> {
+    ) -> Result<Said, Refusal> {
         if authenticator.client != ticket.client {
             return Err(Refusal::NamesDiffer {
                 ticket: ticket.client.clone(),
@@ -221,14 +225,14 @@ impl Service {
         if seconds.unsigned_abs() > self.skew.unsigned_abs() {
             return Err(Refusal::ClockSkew { client: ticket.client.clone(), seconds, permitted: self.skew });
         }
-        let flags = gss_flags(authenticator).ok_or(Refusal::Checksum)?;
-        if flags & DCE_STYLE != 0 {
+        let said = Said::by(authenticator).ok_or(Refusal::Checksum)?;
+        if said.flags & DCE_STYLE != 0 {
             return Err(Refusal::DceStyle);
         }
         if let Some(subkey) = &authenticator.subkey {
             self.check_type(subkey.etype(), "subkey")?;
         }
-        Ok(flags)
+        Ok(said)
     }
 
     fn check_type(&self, etype: EncryptionType, what: &'static str) -> Result<(), Refusal> {
@@ -251,11 +255,20 @@ impl fmt::Debug for Service {
     }
 }
 
-/// The flags in the checksum of GSS-API: length of the bindings (16), bindings, flags, all little-endian.
-fn gss_flags(authenticator: &Authenticator) -> Option<u32> {
-    let (GSS_CHECKSUM, value) = authenticator.checksum.as_ref()? else { return None };
-    let flags = value.strip_prefix(&[16, 0, 0, 0])?.get(16..20)?;
-    Some(u32::from_le_bytes(flags.try_into().ok()?))
+/// What the checksum of GSS-API says: length of the bindings (16), bindings, flags, all little-endian. RFC 4121 §4.1.1.
+struct Said {
+    /// `None`: all zero, which stands for no bindings.
+    channel: Option<[u8; 16]>,
+    flags: u32,
+}
+
+impl Said {
+    fn by(authenticator: &Authenticator) -> Option<Said> {
+        let (GSS_CHECKSUM, value) = authenticator.checksum.as_ref()? else { return None };
+        let (channel, rest) = value.strip_prefix(&[16, 0, 0, 0])?.split_first_chunk::<16>()?;
+        let flags = u32::from_le_bytes(*rest.first_chunk()?);
+        Some(Said { channel: (*channel != [0; 16]).then_some(*channel), flags })
+    }
 }
 
 /// A signature over the offer can only be by the client's key: it was made before any answer of ours.

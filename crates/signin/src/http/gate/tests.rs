@@ -232,6 +232,26 @@ fn an_answer_made_for_another_server_or_connection_is_refused() {
     assert_eq!(log_on(&proxied, Some(&for_it("HTTP/pool1.contoso.test", elsewhere))), Ok(()), "TLS ends before it");
 }
 
+#[test]
+fn a_token_made_for_another_connection_is_refused() {
+    let [ours, other] = [1, 2].map(|serial| ChannelBindings::of_certificate(&certificate(serial)));
+    let mut site = Site::new();
+    let mut shown = |site_is: Option<ChannelBindings>, channel| {
+        site.accepts.channel = site_is;
+        let ticket = site.realm.ticket("alice", HTTP, site.now());
+        let token = site.realm.show_over(channel, &ticket, site.now(), true);
+        match site.admit(&mut site.gate(), &negotiate(token.token())) {
+            Admission::Granted { .. } => Ok(()),
+            Admission::Refused { why, cause: None, last: false } => Err(why),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(shown(ours, ours), Ok(()));
+    assert_eq!(shown(ours, None), Ok(()), "clients that say nothing are taken as before");
+    assert_eq!(shown(ours, other), Err("the token was made for another TLS connection".to_owned()));
+    assert_eq!(shown(None, other), Ok(()), "TLS ends before it");
+}
+
 fn certificate(serial: u8) -> Vec<u8> {
     let key = new_key(1024).expect("a key");
     UserCertificateAuthority::certify(&key, [serial; 16], 0, Duration::from_secs(60)).expect("DER")
