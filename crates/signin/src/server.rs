@@ -164,9 +164,9 @@ struct Connection {
 }
 
 /// A request on its way through the rooms.
-struct Arrived {
+struct Arrived<'m> {
     hop: Hop,
-    bytes: Vec<u8>,
+    request: Message<'m>,
     to_tag: String,
 }
 
@@ -341,8 +341,7 @@ impl FrontEnd {
             Examined::Ask(asked, completing) => Some(Box::pin(self.verify(hop, bytes.to_vec(), asked, *completing))),
             Examined::Verified(verified) => {
                 self.foundations.wire.proven(hop.conn);
-                let arrived = Arrived { hop, bytes: bytes.to_vec(), to_tag: self.new_tag() };
-                Some(Box::pin(self.serve(arrived, verified)))
+                Some(Box::pin(self.serve(hop, bytes.to_vec(), verified)))
             }
         }
     }
@@ -361,9 +360,11 @@ impl FrontEnd {
     }
 
     /// Rooms 4 and 5, for whoever has proven who he is.
-    async fn serve(self: Arc<Self>, arrived: Arrived, verified: Verified) {
-        let is_register = Message::parse(&arrived.bytes).is_ok_and(|m| m.method() == Some("REGISTER"));
-        if is_register {
+    async fn serve(self: Arc<Self>, hop: Hop, bytes: Vec<u8>, verified: Verified) {
+        // Room 3 has read it too.
+        let Ok(request) = Message::parse(&bytes) else { return };
+        let arrived = Arrived { hop, request, to_tag: self.new_tag() };
+        if arrived.request.method() == Some("REGISTER") {
             self.register(&arrived, &verified).await;
         } else {
             self.provide(&arrived, &verified).await;
@@ -371,7 +372,7 @@ impl FrontEnd {
     }
 
     /// Room 5, and conversations: for endpoints that are registered here.
-    async fn provide(&self, arrived: &Arrived, verified: &Verified) {
+    async fn provide(&self, arrived: &Arrived<'_>, verified: &Verified) {
         let claim = verified.claim();
         match self.owns(verified).await {
             Ok(true) => {}
@@ -392,14 +393,11 @@ impl FrontEnd {
         if verified.completes_handshake() {
             self.sign_with(verified);
         }
-        if Message::parse(&arrived.bytes).is_ok_and(|request| is_conversational(&request, &claim.aor)) {
+        if is_conversational(&arrived.request, &claim.aor) {
             return self.converse(arrived, verified).await;
         }
         let caller = Caller { aor: claim.aor.clone(), epid: claim.endpoint(), external: self.external };
-        let answer = {
-            let Ok(request) = Message::parse(&arrived.bytes) else { return };
-            self.provision.answer(&caller, &request, &arrived.to_tag)
-        };
+        let answer = self.provision.answer(&caller, &arrived.request, &arrived.to_tag);
         let Some(answer) = self.in_time(answer).await else {
             return self.answer(arrived, verified, &unavailable(&self.too_late(), true));
         };

@@ -48,13 +48,12 @@ impl FrontEnd {
     }
 
     /// Every other response: signed by the association that verified the request. An ACK is never answered.
-    pub(super) fn answer(&self, arrived: &Arrived, verified: &Verified, reply: &Reply) {
+    pub(super) fn answer(&self, arrived: &Arrived<'_>, verified: &Verified, reply: &Reply) {
         self.note_trouble(reply);
-        let Ok(request) = Message::parse(&arrived.bytes) else { return };
-        if request.method() == Some("ACK") {
+        if arrived.request.method() == Some("ACK") {
             return;
         }
-        let draft = outgoing::response(&request, reply, &arrived.to_tag, &arrived.hop, &self.here.fqdn);
+        let draft = outgoing::response(&arrived.request, reply, &arrived.to_tag, &arrived.hop, &self.here.fqdn);
         let signed = self.with_associations(|a, moment| a.sign(moment, verified.opaque(), draft));
         if let Some(bytes) = signed {
             self.foundations.wire.send(arrived.hop.conn, bytes);

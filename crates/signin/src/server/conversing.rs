@@ -22,8 +22,8 @@ struct Asked {
 
 impl FrontEnd {
     /// A request of an endpoint that is registered here, for somebody else.
-    pub(super) async fn converse(&self, arrived: &Arrived, verified: &Verified) {
-        let Ok(request) = Message::parse(&arrived.bytes) else { return };
+    pub(super) async fn converse(&self, arrived: &Arrived<'_>, verified: &Verified) {
+        let request = &arrived.request;
         let claim = verified.claim();
         let caller = Caller {
             hop: arrived.hop.clone(),
@@ -32,17 +32,17 @@ impl FrontEnd {
             to_tag: arrived.to_tag.clone(),
         };
         let acts = if request.method() == Some("CANCEL") {
-            self.proxy.cancel(&caller, &request)
+            self.proxy.cancel(&caller, request)
         } else {
-            match self.ask_whom(&caller.endpoint, &request).await {
+            match self.ask_whom(&caller.endpoint, request).await {
                 Ok((sender, asked)) => {
                     let party = |user: &Arc<User>| (user.aor.clone(), user.display_name.clone());
                     let ((from, from_name), (to, to_name)) = (party(&sender), party(&asked.user));
                     let sender = Party { aor: &from, display_name: &from_name };
                     let user = Party { aor: &to, display_name: &to_name };
-                    self.proxy.request(&caller, &request, &sender, &user, &asked.places)
+                    self.proxy.request(&caller, request, &sender, &user, &asked.places)
                 }
-                Err(Some(reply)) => vec![self.proxy.answer(&caller, &request, &reply)],
+                Err(Some(reply)) => vec![self.proxy.answer(&caller, request, &reply)],
                 Err(None) => Vec::new(),
             }
         };

@@ -11,18 +11,13 @@ use crate::name::Aor;
 use crate::register::location::{Added, Binding};
 use crate::register::message::{Deregistration, RegisterAction, RegisterRequest, received_contact};
 use crate::register::server::{self as registrar, Decision, Granted};
-use crate::reply::Reply;
-use sip::Message;
 use std::sync::Arc;
 use std::time::Duration;
 
 impl FrontEnd {
     /// A REGISTER of whoever has proven who he is.
-    pub(super) async fn register(&self, arrived: &Arrived, verified: &Verified) {
-        let request = Message::parse(&arrived.bytes)
-            .map_err(|_| Reply::new(400, "Bad Request"))
-            .and_then(|message| RegisterRequest::read(&message, &arrived.to_tag));
-        let request = match request {
+    pub(super) async fn register(&self, arrived: &Arrived<'_>, verified: &Verified) {
+        let request = match RegisterRequest::read(&arrived.request, &arrived.to_tag) {
             Ok(request) => request,
             Err(reply) => {
                 self.answer(arrived, verified, &reply);
@@ -88,7 +83,7 @@ impl FrontEnd {
     }
 
     /// Makes or renews the registration of an endpoint.
-    async fn bind(&self, arrived: &Arrived, verified: &Verified, request: RegisterRequest, primary: bool) {
+    async fn bind(&self, arrived: &Arrived<'_>, verified: &Verified, request: RegisterRequest, primary: bool) {
         let now = self.now();
         let claim = verified.claim();
         let expires = request.expires.unwrap_or(self.settings.default_expires).min(self.settings.max_expires);
@@ -127,7 +122,7 @@ impl FrontEnd {
     }
 
     /// The endpoint takes its leave.
-    async fn unbind(&self, arrived: &Arrived, verified: &Verified) {
+    async fn unbind(&self, arrived: &Arrived<'_>, verified: &Verified) {
         let claim = verified.claim();
         let now = self.now();
         let (gone, left) = {
