@@ -139,18 +139,7 @@ pub(crate) fn insert(conn: &Connection, user: &User) -> rusqlite::Result<i64> {
 
 /// A user who cannot log on, for one whom another directory knows.
 pub(crate) fn stand_in(aor: &Aor) -> User {
-    User {
-        aor: aor.clone(),
-        display_name: String::new(),
-        mail: None,
-        line: None,
-        home_pool: None,
-        backup_pool: None,
-        enabled: false,
-        sip_enabled: false,
-        remote_access: false,
-        dial_plan: None,
-    }
+    User { enabled: false, sip_enabled: false, remote_access: false, ..User::new(aor.clone()) }
 }
 
 /// Writes everything but the address and the password.

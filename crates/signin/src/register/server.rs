@@ -253,16 +253,11 @@ mod tests {
 
     fn user(name: &str, home: Option<&str>, backup: Option<&str>) -> User {
         User {
-            aor: format!("{name}@x.test").parse().expect("aor"),
             display_name: name.to_owned(),
-            mail: None,
-            line: None,
             home_pool: home.map(str::to_owned),
             backup_pool: backup.map(str::to_owned),
-            enabled: true,
-            sip_enabled: true,
             remote_access: false,
-            dial_plan: None,
+            ..User::new(format!("{name}@x.test").parse().expect("aor"))
         }
     }
 
