@@ -244,9 +244,7 @@ mod tests {
         let topology = Topology {
             sip_domains: vec!["x.test".to_owned()],
             pools: vec![pool("p1", &["a", "b", "c"]), pool("p2", &["d"])],
-            director: None,
-            edge: None,
-            external_web: None,
+            ..Topology::default()
         };
         Here { fqdn: fqdn.to_owned(), role, topology: Arc::new(topology), liveness: Liveness::default() }
     }

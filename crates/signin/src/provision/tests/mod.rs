@@ -253,13 +253,7 @@ impl House {
     }
 
     fn at(fqdn: &str, memory: Arc<Memory>, clock: Arc<Clock>, live: Arc<Live>, limits: Limits) -> House {
-        let topology = Topology {
-            sip_domains: vec!["contoso.test".to_owned()],
-            pools: Vec::new(),
-            director: None,
-            edge: None,
-            external_web: None,
-        };
+        let topology = Topology { sip_domains: vec!["contoso.test".to_owned()], ..Topology::default() };
         let server = Provision::new(
             &HostPort { host: fqdn.to_owned(), port: 5061 },
             Arc::clone(&memory) as Arc<dyn Directory>,
