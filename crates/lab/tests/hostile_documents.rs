@@ -174,14 +174,7 @@ async fn who_watches_himself_is_told_once() {
     let (mut bob, settled) = arrive(Attempt::of(&lab, "bob")).await;
     let me = aor("bob");
     let list = settled.contacts.expect("a list");
-    let contact = Contact {
-        aor: me.clone(),
-        name: "Me".to_owned(),
-        groups: Vec::new(),
-        subscribed: true,
-        external_uri: String::new(),
-        extension: String::new(),
-    };
+    let contact = Contact { name: "Me".to_owned(), ..Contact::new(me.clone()) };
     let change = ContactChange { delta_num: Some(list.delta_num), edit: Edit::SetContact(contact) };
     assert_eq!(verdict(&ask(&mut bob, service(&me, SOAP, write_soap(&change))).await), 200);
     let batch = "<batchSub uri='sip:bob@contoso.test'><action name='subscribe' id='1'><adhocList>\

@@ -63,9 +63,7 @@ fn their_initiator_is_accepted() {
     let realm = Realm::start();
     for (name, etype) in TYPES {
         let host = format!("{name}.contoso.test");
-        realm.service(&format!("sip/{host}"), name);
-        // The KDC picks the client's best type for the session, unless the service knows but one.
-        realm.admin(&format!("setstr sip/{host} session_enctypes {name}"));
+        realm.service_of_one_type(&format!("sip/{host}"), name);
         realm.sign_in();
         let service = service(&realm.keytab(&[&format!("sip/{host}")]));
         for mechanism in ["krb5", "spnego"] {
@@ -137,8 +135,7 @@ fn our_signatures_are_numbered_as_theirs_expects() {
     let realm = Realm::start();
     for (name, _) in TYPES {
         let host = format!("{name}.contoso.test");
-        realm.service(&format!("sip/{host}"), name);
-        realm.admin(&format!("setstr sip/{host} session_enctypes {name}"));
+        realm.service_of_one_type(&format!("sip/{host}"), name);
         realm.sign_in();
         let service = service(&realm.keytab(&[&format!("sip/{host}")]));
         for answer in ["alone,ordered", "mutual,ordered"] {

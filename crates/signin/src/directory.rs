@@ -35,6 +35,24 @@ pub struct User {
     pub dial_plan: Option<String>,
 }
 
+impl User {
+    /// A user who may sign in from everywhere, of whom no more is known than the address.
+    pub fn new(aor: Aor) -> User {
+        User {
+            aor,
+            display_name: String::new(),
+            mail: None,
+            line: None,
+            home_pool: None,
+            backup_pool: None,
+            enabled: true,
+            sip_enabled: true,
+            remote_access: true,
+            dial_plan: None,
+        }
+    }
+}
+
 /// The directory could not answer. This says nothing about the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the directory did not answer: {why}")]

@@ -33,8 +33,8 @@ pub struct Pool {
     pub web: String,
 }
 
-/// The deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The deployment; by default there is nothing in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     /// SIP domains served.
     pub sip_domains: Vec<String>,

@@ -5,7 +5,10 @@ mod phone;
 mod world;
 
 use phone::Phone;
-use phone::dialog::{BOB, answer, endpoint, first, inside, invite, last, only, status, talk};
+use phone::dialog::{
+    BOB, alice_and_bob, answer, codes, desk_and_home, endpoint, first, inside, invite, last, methods, only, status,
+    talk,
+};
 use signin::converse::server::Limits;
 use signin::server::Settings;
 use sip::{Draft, Message, Name};
@@ -19,8 +22,7 @@ fn seconds(seconds: u64) -> Duration {
 #[test]
 fn a_message_each_way_between_two_pools() {
     let world = World::contoso();
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let (mut hers, mut his) = talk(&mut alice, &mut bob, BOB, "c1");
 
     alice.send(inside(&mut hers, "MESSAGE", "hello"));
@@ -107,8 +109,7 @@ fn within_one_server_and_within_one_pool() {
 #[test]
 fn what_passes_and_what_changes() {
     let world = World::contoso();
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let mut request = first(&alice, "INVITE", BOB, "c1");
     request
         .header("P-Asserted-Identity", "\"The Boss\" <sip:boss@contoso.test>")
@@ -154,10 +155,8 @@ fn what_passes_and_what_changes() {
 fn two_endpoints_ring_and_one_takes_it() {
     let world = World::contoso();
     let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut desk = endpoint(&world, "bob", "fe03", "b1", "bob's desk");
-    let mut home = endpoint(&world, "bob", "fe03", "b2", "bob's home");
-    let request = invite(&mut alice, BOB, "c1");
-    alice.send(request);
+    let (mut desk, mut home) = desk_and_home(&world);
+    invite(&mut alice, BOB, "c1");
     let (at_desk, at_home) = (only(&mut desk), only(&mut home));
     answer(&mut home, &at_home, 180, "h");
     answer(&mut desk, &at_desk, 200, "d");
@@ -189,31 +188,26 @@ fn two_endpoints_ring_and_one_takes_it() {
 fn who_takes_it_too_late_is_turned_down() {
     let world = World::contoso();
     let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut desk = endpoint(&world, "bob", "fe03", "b1", "bob's desk");
-    let mut home = endpoint(&world, "bob", "fe03", "b2", "bob's home");
-    let request = invite(&mut alice, BOB, "c1");
-    alice.send(request);
+    let (mut desk, mut home) = desk_and_home(&world);
+    invite(&mut alice, BOB, "c1");
     let (at_desk, at_home) = (only(&mut desk), only(&mut home));
     answer(&mut desk, &at_desk, 200, "d");
     answer(&mut home, &at_home, 200, "h");
     let arrived = home.received();
-    let methods: Vec<&str> = arrived.iter().filter_map(|m| m.split(' ').next()).collect();
-    assert_eq!(methods, ["CANCEL", "ACK", "BYE"]);
+    assert_eq!(methods(&arrived), ["CANCEL", "ACK", "BYE"]);
     assert!(
         arrived[2].contains("To: <sip:bob@contoso.test>;tag=h;epid=b2\r\n") && arrived[2].contains("CSeq: 2 BYE\r\n")
     );
     answer(&mut home, &arrived[2], 200, "");
-    assert_eq!(alice.received().iter().map(|m| status(m).0).collect::<Vec<_>>(), [100, 200], "she is told of one");
+    assert_eq!(codes(&alice.received()), [100, 200], "she is told of one");
     assert_eq!(world.at("fe03").conversations(), (0, 0, 1));
 }
 
 #[test]
 fn the_caller_thinks_better_of_it() {
     let world = World::contoso();
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
-    let request = invite(&mut alice, BOB, "c1");
-    alice.send(request);
+    let (mut alice, mut bob) = alice_and_bob(&world);
+    invite(&mut alice, BOB, "c1");
     let arrived = only(&mut bob);
     alice.send(first(&alice, "CANCEL", BOB, "c1"));
     let cancel = only(&mut bob);
@@ -237,11 +231,10 @@ fn the_caller_thinks_better_of_it() {
     assert_eq!(status(&only(&mut alice)).0, 481, "there is nothing to call off");
 
     // A client that takes no notice of CANCEL.
-    let request = invite(&mut alice, BOB, "c2");
-    alice.send(request);
+    invite(&mut alice, BOB, "c2");
     alice.send(first(&alice, "CANCEL", BOB, "c2"));
     world.pass(seconds(31));
-    assert_eq!(alice.received().iter().map(|m| status(m).0).collect::<Vec<_>>(), [100, 200]);
+    assert_eq!(codes(&alice.received()), [100, 200]);
     world.pass(seconds(2));
     assert_eq!(status(&only(&mut alice)).0, 487);
 }
@@ -251,24 +244,20 @@ fn busy_and_declined() {
     let world = World::contoso();
     let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
     let mut desk = endpoint(&world, "bob", "fe03", "b1", "bob's desk");
-    let ask = |alice: &mut Phone, call: &str| {
-        let request = invite(alice, BOB, call);
-        alice.send(request);
-    };
-    ask(&mut alice, "busy");
+    invite(&mut alice, BOB, "busy");
     let arrived = only(&mut desk);
     answer(&mut desk, &arrived, 486, "d");
     assert_eq!(status(&last(&mut alice)), (486, None));
     assert!(only(&mut desk).starts_with("ACK "));
 
     let mut home = endpoint(&world, "bob", "fe03", "b2", "bob's home");
-    ask(&mut alice, "declined");
+    invite(&mut alice, BOB, "declined");
     let (at_desk, _) = (only(&mut desk), only(&mut home));
     answer(&mut desk, &at_desk, 603, "d");
     assert_eq!(status(&last(&mut alice)).0, 603, "one declines for all");
     assert!(only(&mut home).starts_with("CANCEL "));
 
-    ask(&mut alice, "both");
+    invite(&mut alice, BOB, "both");
     let (at_desk, at_home) = (last(&mut desk), only(&mut home));
     answer(&mut desk, &at_desk, 480, "d");
     assert_eq!(status(&last(&mut alice)).0, 100, "the other may still take it");
@@ -280,12 +269,10 @@ fn busy_and_declined() {
 fn offline_and_blocked_look_alike() {
     let world = World::contoso();
     world.user("mallory", Some("pool2"), None);
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let mut mallory = endpoint(&world, "mallory", "fe03", "c1", "mallory");
 
-    let request = invite(&mut alice, "sip:frank@contoso.test", "offline");
-    alice.send(request);
+    invite(&mut alice, "sip:frank@contoso.test", "offline");
     let offline = only(&mut alice);
     assert_eq!(status(&offline), (480, Some(1006)));
 
@@ -298,8 +285,7 @@ fn offline_and_blocked_look_alike() {
     bob.send(service);
     assert_eq!(status(&last(&mut bob)).0, 200);
 
-    let request = invite(&mut mallory, BOB, "offline");
-    mallory.send(request);
+    invite(&mut mallory, BOB, "offline");
     let blocked = only(&mut mallory);
     mallory.send(first(&mallory, "MESSAGE", BOB, "pager"));
     assert_eq!(status(&only(&mut mallory)), (480, Some(1006)));
@@ -315,8 +301,7 @@ fn offline_and_blocked_look_alike() {
     let names = |text: &str| text.lines().filter_map(|l| l.split(':').next().map(str::to_owned)).collect::<Vec<_>>();
     assert_eq!(names(&blocked), names(&offline), "the same headers in the same order");
 
-    let request = invite(&mut bob, "sip:mallory@contoso.test", "other way");
-    bob.send(request);
+    invite(&mut bob, "sip:mallory@contoso.test", "other way");
     assert!(only(&mut mallory).starts_with("INVITE "), "whoever blocks may still speak");
 }
 
@@ -352,22 +337,18 @@ fn one_endpoint_by_its_gruu_or_contact_and_oneself_by_address() {
     let world = World::contoso();
     let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
     let mut phone = endpoint(&world, "alice", "fe01", "a2", "alice's phone");
-    let mut desk = endpoint(&world, "bob", "fe03", "b1", "bob's desk");
-    let mut home = endpoint(&world, "bob", "fe03", "b2", "bob's home");
+    let (mut desk, mut home) = desk_and_home(&world);
 
-    let request = invite(&mut alice, &home.gruu(), "gruu");
-    alice.send(request);
+    invite(&mut alice, &home.gruu(), "gruu");
     let arrived = only(&mut home);
     let contact = Message::parse(arrived.as_bytes()).expect("a message").request_uri().expect("there").to_owned();
     assert!(contact.contains(";ms-received-cid="), "{contact}");
-    let request = invite(&mut alice, &contact, "contact");
-    alice.send(request);
+    invite(&mut alice, &contact, "contact");
     assert!(only(&mut home).contains("Call-ID: contact\r\n"));
     assert!(desk.received().is_empty(), "nobody else is asked");
 
-    let request = invite(&mut alice, "sip:alice@contoso.test", "self");
     alice.received();
-    alice.send(request);
+    invite(&mut alice, "sip:alice@contoso.test", "self");
     assert!(only(&mut phone).starts_with("INVITE "));
     assert_eq!(status(&only(&mut alice)).0, 100, "and not the one that asks");
 }
@@ -375,22 +356,19 @@ fn one_endpoint_by_its_gruu_or_contact_and_oneself_by_address() {
 #[test]
 fn nobody_answers() {
     let world = World::contoso();
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
-    let request = invite(&mut alice, BOB, "c1");
-    alice.send(request);
+    let (mut alice, mut bob) = alice_and_bob(&world);
+    invite(&mut alice, BOB, "c1");
     let arrived = only(&mut bob);
     answer(&mut bob, &arrived, 180, "b");
     world.pass(seconds(59));
-    assert_eq!(alice.received().iter().map(|m| status(m).0).collect::<Vec<_>>(), [100, 180]);
+    assert_eq!(codes(&alice.received()), [100, 180]);
     world.transcript();
     world.pass(seconds(1));
     assert_eq!(world.transcript(), ["alice ← fe01  408 1006 (INVITE)  {signed}", "bob ← fe03  CANCEL  {signed}"]);
     // He comes too late: nobody is left to talk to.
     alice.received();
     answer(&mut bob, &arrived, 200, "b");
-    let methods: Vec<String> = bob.received().iter().filter_map(|m| m.split(' ').next().map(str::to_owned)).collect();
-    assert_eq!(methods, ["CANCEL", "ACK", "BYE"]);
+    assert_eq!(methods(&bob.received()), ["CANCEL", "ACK", "BYE"]);
     assert!(alice.received().is_empty());
 
     let request = first(&alice, "MESSAGE", BOB, "pager");
@@ -405,12 +383,10 @@ fn nobody_answers() {
 #[test]
 fn connections_are_lost() {
     let world = World::contoso();
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let (mut hers, _) = talk(&mut alice, &mut bob, BOB, "c1");
 
-    let request = invite(&mut alice, BOB, "c2");
-    alice.send(request);
+    invite(&mut alice, BOB, "c2");
     alice.send(inside(&mut hers, "MESSAGE", "hello"));
     alice.received();
     world.hang_up(bob.conn());
@@ -424,14 +400,12 @@ fn connections_are_lost() {
 
     // The caller is lost while it rings.
     let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
-    let request = invite(&mut alice, BOB, "c3");
-    alice.send(request);
+    invite(&mut alice, BOB, "c3");
     let arrived = only(&mut bob);
     world.hang_up(alice.conn());
     assert!(only(&mut bob).starts_with("CANCEL "));
     answer(&mut bob, &arrived, 200, "late");
-    let methods: Vec<String> = bob.received().iter().filter_map(|m| m.split(' ').next().map(str::to_owned)).collect();
-    assert_eq!(methods, ["ACK", "BYE"], "the dialog nobody has is ended for him");
+    assert_eq!(methods(&bob.received()), ["ACK", "BYE"], "the dialog nobody has is ended for him");
     world.pass(seconds(300));
     assert_eq!(world.at("fe01").conversations(), (0, 0, 0));
 }
@@ -443,8 +417,7 @@ fn unused_dialogs_are_forgotten() {
     let settings = Settings { conversations: limits, default_expires: 7200, keep_alive: 7200, ..Settings::default() };
     world.server(Plan { settings: settings.clone(), ..Plan::front_end("fe01", "pool1") });
     world.server(Plan { settings, ..Plan::front_end("fe03", "pool2") });
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let (mut hers, _) = talk(&mut alice, &mut bob, BOB, "c1");
     world.pass(seconds(550));
     alice.send(inside(&mut hers, "MESSAGE", "hello"));
@@ -458,8 +431,7 @@ fn unused_dialogs_are_forgotten() {
 #[test]
 fn a_dialog_survives_a_new_connection_of_the_same_endpoint() {
     let world = World::contoso();
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let (mut hers, _) = talk(&mut alice, &mut bob, BOB, "c1");
     bob.reconnect();
     assert_eq!(bob.refresh(None), 200);

@@ -3,11 +3,11 @@
 mod phone;
 mod world;
 
-use phone::{Phone, sign_in};
+use phone::dialog::{answer, endpoint, first, last, methods, status};
+use phone::sign_in;
 use signin::converse::client::{Conversations, Event, TextId};
 use signin::converse::content::Text;
 use signin::session::Session;
-use sip::{Draft, Message};
 use std::time::Duration;
 use world::{World, aor};
 
@@ -49,6 +49,11 @@ impl<'a> Talker<'a> {
     }
 }
 
+/// Both signed in, in two pools.
+fn alice_and_bob(world: &World) -> (Talker<'_>, Talker<'_>) {
+    (Talker::new(world, "alice", "fe01"), Talker::new(world, "bob", "fe03"))
+}
+
 fn said(peer: &str, text: &str) -> Event {
     Event::Said { peer: aor(peer), text: Text::plain(text) }
 }
@@ -69,8 +74,7 @@ fn failed(events: &[Event]) -> Vec<(String, TextId, u16, Option<u32>)> {
 #[test]
 fn the_first_text_travels_in_the_invitation() {
     let world = World::contoso();
-    let mut alice = Talker::new(&world, "alice", "fe01");
-    let mut bob = Talker::new(&world, "bob", "fe03");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let hello = alice.say("bob", Text::plain("Hello, Bob"));
     assert_eq!(bob.listen(), [said("alice", "Hello, Bob")]);
     assert_eq!(alice.listen(), [delivered("bob", hello)]);
@@ -107,8 +111,7 @@ fn the_first_text_travels_in_the_invitation() {
 #[test]
 fn texts_keep_their_order_and_long_ones_follow() {
     let world = World::contoso();
-    let mut alice = Talker::new(&world, "alice", "fe01");
-    let mut bob = Talker::new(&world, "bob", "fe03");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let long = "long ".repeat(2000);
     let ids = [alice.say("bob", Text::plain(long.as_str())), alice.say("bob", Text::plain("two"))];
     assert_eq!(bob.listen(), []);
@@ -122,26 +125,22 @@ fn texts_keep_their_order_and_long_ones_follow() {
 fn whoever_does_not_read_the_invitation_gets_the_text_again() {
     let world = World::contoso();
     let mut alice = Talker::new(&world, "alice", "fe01");
-    let mut bob = Phone::new(&world, "bob", "fe03");
-    assert_eq!(bob.register(), 200);
+    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
     let hello = alice.say("bob", Text::plain("hello"));
-    let invite = bob.received().pop().expect("the INVITE");
+    let invite = last(&mut bob);
     assert!(invite.contains("ms-text-format: text/plain; charset=UTF-8;ms-body=aGVsbG8=\r\n"), "{invite}");
-    let mut ok = Draft::answer(&Message::parse(invite.as_bytes()).expect("a message"), 200, "OK", "b");
-    ok.header("Contact", format_args!("<{}>", bob.gruu())).body("application/sdp", "v=0\r\n");
-    bob.send(ok);
+    answer(&mut bob, &invite, 200, "b");
     assert_eq!(alice.listen(), []);
     let arrived = bob.received();
     assert!(arrived[0].starts_with("ACK ") && arrived[1].ends_with("\r\n\r\nhello"), "{arrived:#?}");
-    bob.send(Draft::answer(&Message::parse(arrived[1].as_bytes()).expect("a message"), 200, "OK", ""));
+    answer(&mut bob, &arrived[1], 200, "");
     assert_eq!(alice.listen(), [delivered("bob", hello)]);
 }
 
 #[test]
 fn every_text_is_accounted_for() {
     let world = World::contoso();
-    let mut alice = Talker::new(&world, "alice", "fe01");
-    let mut bob = Talker::new(&world, "bob", "fe03");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let mut ask = |peer: &str| {
         let id = alice.say(peer, Text::plain("hello"));
         let heard = alice.listen();
@@ -166,8 +165,7 @@ fn every_text_is_accounted_for() {
 #[test]
 fn a_peer_who_lost_the_conversation_gets_a_new_one() {
     let world = World::contoso();
-    let mut alice = Talker::new(&world, "alice", "fe01");
-    let mut bob = Talker::new(&world, "bob", "fe03");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     alice.say("bob", Text::plain("one"));
     bob.listen();
     alice.listen();
@@ -196,8 +194,7 @@ fn a_peer_who_lost_the_conversation_gets_a_new_one() {
 #[test]
 fn both_begin_at_once() {
     let world = World::contoso();
-    let mut alice = Talker::new(&world, "alice", "fe01");
-    let mut bob = Talker::new(&world, "bob", "fe03");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let hers = alice.say("bob", Text::plain("from alice"));
     let his = bob.say("alice", Text::plain("from bob"));
     assert_eq!(alice.listen(), [said("bob", "from bob")]);
@@ -214,27 +211,22 @@ fn both_begin_at_once() {
 fn ended_before_it_began() {
     let world = World::contoso();
     let mut alice = Talker::new(&world, "alice", "fe01");
-    let mut bob = Phone::new(&world, "bob", "fe03");
-    assert_eq!(bob.register(), 200);
+    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
     let text = alice.say("bob", Text::plain("hello"));
     assert_eq!(failed(&alice.end("bob")), [("bob".to_owned(), text, 487, None)]);
     let arrived = bob.received();
     assert!(arrived[1].starts_with("CANCEL "), "{arrived:#?}");
     // He takes it all the same: the 200 crosses the CANCEL.
-    let mut ok = Draft::answer(&Message::parse(arrived[0].as_bytes()).expect("a message"), 200, "OK", "b");
-    ok.header("Contact", format_args!("<{}>", bob.gruu())).body("application/sdp", "v=0\r\n");
-    bob.send(ok);
+    answer(&mut bob, &arrived[0], 200, "b");
     alice.listen();
-    let methods: Vec<String> = bob.received().iter().filter_map(|m| m.split(' ').next().map(str::to_owned)).collect();
-    assert_eq!(methods, ["ACK", "BYE"]);
+    assert_eq!(methods(&bob.received()), ["ACK", "BYE"]);
     assert_eq!(alice.talks.peers().count(), 0);
 }
 
 #[test]
 fn typing_is_shown_and_other_things_are_refused() {
     let world = World::contoso();
-    let mut alice = Talker::new(&world, "alice", "fe01");
-    let mut bob = Talker::new(&world, "bob", "fe03");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     alice.say("bob", Text::plain("hello"));
     bob.listen();
     alice.listen();
@@ -246,22 +238,13 @@ fn typing_is_shown_and_other_things_are_refused() {
         assert_eq!(alice.listen(), [Event::Typing { peer: aor("bob"), typing }]);
     }
 
-    let mut phone = Phone::new(&world, "frank", "fe03");
-    assert_eq!(phone.register(), 200);
+    let mut phone = endpoint(&world, "frank", "fe03", "f1", "frank");
     let mut ask = |method: &str, content_type: &str, body: &str, call: &str| {
-        let mut draft = Draft::request(method, "sip:alice@contoso.test");
-        draft
-            .header("Via", format_args!("SIP/2.0/TLS 198.51.100.7;branch=z9hG4bK{call}"))
-            .header("From", phone.address(call))
-            .header("To", "<sip:alice@contoso.test>")
-            .header("Call-ID", call)
-            .header("CSeq", format_args!("1 {method}"))
-            .header("Contact", format_args!("<{}>", phone.gruu()))
-            .body(content_type, body);
+        let mut draft = first(&phone, method, "sip:alice@contoso.test", call);
+        draft.body(content_type, body);
         phone.send(draft);
         let heard = alice.listen();
-        let answer = phone.received().pop().expect("an answer");
-        (Message::parse(answer.as_bytes()).expect("a message").status().expect("a response"), heard)
+        (status(&last(&mut phone)).0, heard)
     };
     assert_eq!(ask("MESSAGE", "text/plain", "pager", "c1"), (200, vec![said("frank", "pager")]));
     assert_eq!(ask("MESSAGE", "text/rtf", "{\\rtf}", "c2"), (415, vec![]));
@@ -273,8 +256,7 @@ fn typing_is_shown_and_other_things_are_refused() {
 fn whoever_does_not_answer_is_given_up() {
     let world = World::contoso();
     let mut alice = Talker::new(&world, "alice", "fe01");
-    let mut bob = Phone::new(&world, "bob", "fe03");
-    assert_eq!(bob.register(), 200);
+    let _bob = endpoint(&world, "bob", "fe03", "b1", "bob");
     let text = alice.say("bob", Text::plain("hello"));
     alice.listen();
     world.pass(Duration::from_secs(61));

@@ -4,7 +4,7 @@
 mod phone;
 mod world;
 
-use phone::dialog::{BOB, answer, endpoint, first, inside, invite, last, only, status, talk};
+use phone::dialog::{BOB, alice_and_bob, answer, endpoint, first, inside, invite, last, only, status, talk};
 use signin::converse::server::Limits;
 use signin::server::Settings;
 use sip::dialog::Dialog;
@@ -12,40 +12,42 @@ use sip::{Draft, Message, Name};
 use std::time::Duration;
 use world::{Plan, World};
 
-/// The answer to `request`, altered before it is signed.
-fn altered(request: &str, code: u16, from: &str, to: &str) -> Draft {
-    let answer = Draft::answer(&Message::parse(request.as_bytes()).expect("a message"), code, "OK", "b");
-    let text = String::from_utf8(answer.finish()).expect("text");
+/// What was drafted, altered before it is signed: its headers with `to` for `from`, below the start of `altered`.
+fn alter(drafted: Draft, from: &str, to: &str, mut altered: Draft) -> Draft {
+    let text = String::from_utf8(drafted.finish()).expect("text");
     assert!(text.contains(from), "{text}");
     let text = text.replacen(from, to, 1);
     let message = Message::parse(text.as_bytes()).expect("a message");
-    let mut draft = Draft::response(code, "OK");
     for header in message.headers().iter().filter(|h| h.name != Name::ContentLength) {
-        draft.header(header.name.as_str(), header.value);
+        altered.header(header.spelling, header.value);
     }
-    draft
+    altered
+}
+
+/// Bob's answer to `request`, taking it.
+fn taken(request: &str) -> Draft {
+    Draft::answer(&Message::parse(request.as_bytes()).expect("a message"), 200, "OK", "b")
 }
 
 #[test]
 fn answers_that_are_none() {
     let world = World::contoso();
     world.user("mallory", Some("pool2"), None);
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let mut mallory = endpoint(&world, "mallory", "fe03", "c1", "mallory");
-    let request = invite(&mut alice, BOB, "c1");
-    alice.send(request);
+    invite(&mut alice, BOB, "c1");
     let arrived = only(&mut bob);
     alice.received();
 
-    bob.send(altered(&arrived, 200, "z9hG4bK", "z9hG4bK0"));
-    bob.send(altered(&arrived, 200, "CSeq: 1 INVITE", "CSeq: 2 INVITE"));
-    bob.send(altered(&arrived, 200, "CSeq: 1 INVITE", "CSeq: 1 MESSAGE"));
-    bob.send(altered(&arrived, 200, "Call-ID: c1", "Call-ID: c2"));
-    bob.send(altered(&arrived, 200, "tag=from-c1", "tag=from-c2"));
-    bob.send(altered(&arrived, 200, ";tag=b\r\n", "\r\n"));
-    mallory.send(altered(&arrived, 200, "c1", "c1"));
-    let mut forged = altered(&arrived, 200, "c1", "c1");
+    let altered = |from: &str, to: &str| alter(taken(&arrived), from, to, Draft::response(200, "OK"));
+    bob.send(altered("z9hG4bK", "z9hG4bK0"));
+    bob.send(altered("CSeq: 1 INVITE", "CSeq: 2 INVITE"));
+    bob.send(altered("CSeq: 1 INVITE", "CSeq: 1 MESSAGE"));
+    bob.send(altered("Call-ID: c1", "Call-ID: c2"));
+    bob.send(altered("tag=from-c1", "tag=from-c2"));
+    bob.send(altered(";tag=b\r\n", "\r\n"));
+    mallory.send(altered("c1", "c1"));
+    let mut forged = altered("c1", "c1");
     let mut keys = mallory.take_association();
     keys.sign_as_client(&mut forged, 1, None).expect("signable");
     bob.send_unsigned(forged);
@@ -67,21 +69,18 @@ fn answers_that_are_none() {
 #[test]
 fn unsigned_answers_are_taken_from_the_connection_that_was_asked() {
     let world = World::contoso();
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     alice.send(first(&alice, "MESSAGE", BOB, "c1"));
     let arrived = only(&mut bob);
-    bob.send_unsigned(Draft::answer(&Message::parse(arrived.as_bytes()).expect("a message"), 200, "OK", "b"));
+    bob.send_unsigned(taken(&arrived));
     assert_eq!(status(&only(&mut alice)).0, 200);
 }
 
 #[test]
 fn endless_ringing_is_cut_short() {
     let world = World::contoso();
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
-    let request = invite(&mut alice, BOB, "c1");
-    alice.send(request);
+    let (mut alice, mut bob) = alice_and_bob(&world);
+    invite(&mut alice, BOB, "c1");
     let arrived = only(&mut bob);
     for _ in 0..1000 {
         answer(&mut bob, &arrived, 180, "b");
@@ -93,8 +92,7 @@ fn endless_ringing_is_cut_short() {
 fn nobody_reaches_into_the_dialog_of_others() {
     let world = World::contoso();
     world.user("mallory", Some("pool1"), None);
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let mut mallory = endpoint(&world, "mallory", "fe01", "c1", "mallory");
     let (mut hers, mut his) = talk(&mut alice, &mut bob, BOB, "c1");
     for method in ["MESSAGE", "BYE", "INFO"] {
@@ -121,8 +119,7 @@ fn too_much_too_long_too_far() {
     let limits = Limits { in_progress: 3, body: 100, dialogs: 2, ..Limits::default() };
     let settings = Settings { conversations: limits, ..Settings::default() };
     world.server(Plan { settings, ..Plan::front_end("fe01", "pool1") });
-    let mut alice = endpoint(&world, "alice", "fe01", "a1", "alice");
-    let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
+    let (mut alice, mut bob) = alice_and_bob(&world);
     let mut codes = Vec::new();
     for n in 0..5 {
         alice.send(first(&alice, "MESSAGE", BOB, &format!("m{n}")));
@@ -143,24 +140,9 @@ fn too_much_too_long_too_far() {
     alice.send(long);
     assert_eq!(status(&only(&mut alice)), (413, Some(4008)));
 
-    let request = |change: (&str, &str)| {
-        let text = String::from_utf8(first(&alice, "MESSAGE", BOB, "odd").finish()).expect("text");
-        let text = text.replacen(change.0, change.1, 1);
-        let message = Message::parse(text.as_bytes()).expect("a message");
-        let mut draft = Draft::request("MESSAGE", BOB);
-        for header in message.headers().iter().filter(|h| h.name != Name::ContentLength) {
-            draft.header(header.spelling, header.value);
-        }
-        draft
-    };
-    let odd = [
-        (("Max-Forwards: 70", "Max-Forwards: 0"), 483),
-        (("Max-Forwards: 70", "Max-Forwards: many"), 400),
-        (("Max-Forwards: 70", "Proxy-Require: privacy"), 420),
-    ];
-    let odd = odd.map(|(change, code)| (request(change), code));
-    for (draft, code) in odd {
-        alice.send(draft);
+    for (odd, code) in [("Max-Forwards: 0", 483), ("Max-Forwards: many", 400), ("Proxy-Require: privacy", 420)] {
+        let request = first(&alice, "MESSAGE", BOB, "odd");
+        alice.send(alter(request, "Max-Forwards: 70", odd, Draft::request("MESSAGE", BOB)));
         assert_eq!(status(&only(&mut alice)).0, code);
     }
 
@@ -191,8 +173,7 @@ fn nobody_makes_another_unreachable_by_asking_and_asking() {
     let mut bob = endpoint(&world, "bob", "fe03", "b1", "bob");
     for n in 0..10 {
         let phone = if n % 2 == 0 { &mut alice } else { &mut other };
-        let draft = invite(phone, BOB, &format!("i{n}"));
-        phone.send(draft);
+        invite(phone, BOB, &format!("i{n}"));
     }
     let asked = bob.received();
     assert_eq!(asked.len(), 4, "of one user, whatever endpoint it uses");
@@ -202,7 +183,6 @@ fn nobody_makes_another_unreachable_by_asking_and_asking() {
     assert_eq!(bob.received().len(), 1, "there is room for others");
     answer(&mut bob, &asked[0], 486, "b");
     bob.received();
-    let draft = invite(&mut alice, BOB, "again");
-    alice.send(draft);
+    invite(&mut alice, BOB, "again");
     assert_eq!(bob.received().len(), 1, "and for her, once one is answered");
 }

@@ -217,14 +217,7 @@ mod tests {
     }
 
     fn contact(address: &str, groups: &[u32]) -> Contact {
-        Contact {
-            aor: aor(address),
-            name: String::new(),
-            groups: groups.to_vec(),
-            subscribed: true,
-            external_uri: String::new(),
-            extension: String::new(),
-        }
+        Contact { groups: groups.to_vec(), ..Contact::new(aor(address)) }
     }
 
     fn group(name: &str) -> Edit {

@@ -248,12 +248,10 @@ fn contact_list(seed: &SeedUser, limits: &ContactLimits) -> Result<ContactList, 
             ids.get(name.as_str()).copied().ok_or_else(no_such)
         });
         let edit = Edit::SetContact(Contact {
-            aor: contact.address.clone(),
             name: contact.name.clone(),
             groups: groups.collect::<Result<_, _>>()?,
             subscribed: contact.subscribed,
-            external_uri: String::new(),
-            extension: String::new(),
+            ..Contact::new(contact.address.clone())
         });
         edit::apply(&mut list, ContactChange { delta_num: None, edit }, limits)?;
     }

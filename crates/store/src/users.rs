@@ -1,7 +1,7 @@
 //! Users and the names they log on with, as rows.
 
 use mechanism::ntlm::NtHash;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
 use signin::directory::User;
 use signin::name::{AccountName, Aor};
 use signin::secret::Password;
@@ -123,34 +123,28 @@ pub(crate) fn insert(conn: &Connection, user: &User) -> rusqlite::Result<i64> {
         "INSERT INTO users (aor, display_name, mail, line, home_pool, backup_pool, enabled, sip_enabled, remote_access, \
          dial_plan) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
-    .insert(params![
-        user.aor.as_str(),
-        user.display_name,
-        user.mail,
-        user.line,
-        user.home_pool,
-        user.backup_pool,
-        user.enabled,
-        user.sip_enabled,
-        user.remote_access,
-        user.dial_plan,
-    ])
+    .insert(values(&user.aor.as_str(), user))
+}
+
+/// What is written of a user, in the order of the columns: the key, then everything but the password.
+fn values<'a>(key: &'a dyn ToSql, user: &'a User) -> [&'a dyn ToSql; 10] {
+    [
+        key,
+        &user.display_name,
+        &user.mail,
+        &user.line,
+        &user.home_pool,
+        &user.backup_pool,
+        &user.enabled,
+        &user.sip_enabled,
+        &user.remote_access,
+        &user.dial_plan,
+    ]
 }
 
 /// A user who cannot log on, for one whom another directory knows.
 pub(crate) fn stand_in(aor: &Aor) -> User {
-    User {
-        aor: aor.clone(),
-        display_name: String::new(),
-        mail: None,
-        line: None,
-        home_pool: None,
-        backup_pool: None,
-        enabled: false,
-        sip_enabled: false,
-        remote_access: false,
-        dial_plan: None,
-    }
+    User { enabled: false, sip_enabled: false, remote_access: false, ..User::new(aor.clone()) }
 }
 
 /// Writes everything but the address and the password.
@@ -159,18 +153,7 @@ pub(crate) fn update(conn: &Connection, id: i64, user: &User) -> rusqlite::Resul
         "UPDATE users SET display_name = ?2, mail = ?3, line = ?4, home_pool = ?5, backup_pool = ?6, enabled = ?7, \
          sip_enabled = ?8, remote_access = ?9, dial_plan = ?10 WHERE id = ?1",
     )?
-    .execute(params![
-        id,
-        user.display_name,
-        user.mail,
-        user.line,
-        user.home_pool,
-        user.backup_pool,
-        user.enabled,
-        user.sip_enabled,
-        user.remote_access,
-        user.dial_plan,
-    ])?;
+    .execute(values(&id, user))?;
     Ok(())
 }
 

@@ -15,18 +15,7 @@ fn aor(address: &str) -> Aor {
 }
 
 fn add(store: &Store, address: &str, logins: &[&str], password: &str) {
-    let user = User {
-        aor: aor(address),
-        display_name: address.to_owned(),
-        mail: None,
-        line: None,
-        home_pool: None,
-        backup_pool: None,
-        enabled: true,
-        sip_enabled: true,
-        remote_access: true,
-        dial_plan: None,
-    };
+    let user = User { display_name: address.to_owned(), ..User::new(aor(address)) };
     let logins = logins.iter().map(|login| AccountName::parse(login)).collect();
     let password = Some(Password::new(password.to_owned()));
     store.add_user(NewUser { account: Account { user, logins }, password }).wait().expect("a new user");

@@ -241,16 +241,11 @@ fn make(store: &Store, add: Add) -> Result<Told> {
     }
     let has_password = password.is_some();
     let user = User {
-        aor: address.clone(),
         display_name: add.display_name.unwrap_or_else(|| address.to_string()),
-        mail: None,
         line: add.line,
         home_pool: add.pool,
         backup_pool: add.backup,
-        enabled: true,
-        sip_enabled: true,
-        remote_access: true,
-        dial_plan: None,
+        ..User::new(address.clone())
     };
     store.add_user(NewUser { account: Account { user, logins }, password }).wait().into_diagnostic()?;
     let next = if has_password {

@@ -51,30 +51,9 @@ pub struct Answered {
     pub keys: SigningKeys,
 }
 
-const CONNECTION_FLAGS: u32 = Flags::UNICODE
-    | Flags::REQUEST_TARGET
-    | Flags::SIGN
-    | Flags::NTLM
-    | Flags::ALWAYS_SIGN
-    | Flags::EXTENDED_SESSION_SECURITY
-    | Flags::TARGET_INFO
-    | Flags::VERSION
-    | Flags::KEY_128
-    | Flags::KEY_EXCHANGE
-    | Flags::KEY_56;
+const CONNECTION_FLAGS: u32 = Flags::BOTH_ENDS | Flags::KEY_56;
 
-const DATAGRAM_FLAGS: u32 = Flags::UNICODE
-    | Flags::REQUEST_TARGET
-    | Flags::SIGN
-    | Flags::DATAGRAM
-    | Flags::NTLM
-    | Flags::ALWAYS_SIGN
-    | Flags::EXTENDED_SESSION_SECURITY
-    | Flags::IDENTIFY
-    | Flags::TARGET_INFO
-    | Flags::VERSION
-    | Flags::KEY_128
-    | Flags::KEY_EXCHANGE;
+const DATAGRAM_FLAGS: u32 = Flags::BOTH_ENDS | Flags::DATAGRAM | Flags::IDENTIFY;
 
 /// NEGOTIATE, for [`Mode::Connection`].
 pub fn negotiate() -> Vec<u8> {

@@ -82,6 +82,18 @@ impl Flags {
     /// 56-bit keys.
     pub const KEY_56: u32 = 0x8000_0000;
 
+    /// What both ends of ours ask for in both forms: version 2, with signatures by 128-bit keys.
+    pub(super) const BOTH_ENDS: u32 = Flags::UNICODE
+        | Flags::REQUEST_TARGET
+        | Flags::SIGN
+        | Flags::NTLM
+        | Flags::ALWAYS_SIGN
+        | Flags::EXTENDED_SESSION_SECURITY
+        | Flags::TARGET_INFO
+        | Flags::VERSION
+        | Flags::KEY_128
+        | Flags::KEY_EXCHANGE;
+
     /// Whether all of these are set.
     pub const fn has(self, flags: u32) -> bool {
         self.0 & flags == flags

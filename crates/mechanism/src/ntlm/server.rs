@@ -90,17 +90,6 @@ impl fmt::Debug for Answer {
     }
 }
 
-const BOTH: u32 = Flags::UNICODE
-    | Flags::REQUEST_TARGET
-    | Flags::SIGN
-    | Flags::NTLM
-    | Flags::ALWAYS_SIGN
-    | Flags::EXTENDED_SESSION_SECURITY
-    | Flags::TARGET_INFO
-    | Flags::VERSION
-    | Flags::KEY_128
-    | Flags::KEY_EXCHANGE;
-
 impl Acceptor {
     /// Begins a handshake with 8 random bytes, used once.
     pub fn new(mode: Mode, server_challenge: [u8; 8], names: TargetNames) -> Acceptor {
@@ -116,7 +105,9 @@ impl Acceptor {
     /// No time is sent: clients then send no integrity code, which open ones do not know.
     pub fn challenge_message(&mut self, negotiate: Option<&[u8]>) -> Result<Vec<u8>, NtlmError> {
         let (flags, target_name) = match (self.mode, negotiate) {
-            (Mode::Datagram, None) => (BOTH | Flags::DATAGRAM | Flags::IDENTIFY | Flags::KEY_56, String::new()),
+            (Mode::Datagram, None) => {
+                (Flags::BOTH_ENDS | Flags::DATAGRAM | Flags::IDENTIFY | Flags::KEY_56, String::new())
+            }
             (Mode::Connection, Some(bytes)) => {
                 let offered = negotiate_flags(bytes)?;
                 // Unicode is answered also where it was not offered: curl names only its OEM character set, and speaks
@@ -126,7 +117,7 @@ impl Acceptor {
                 }
                 self.negotiate = bytes.to_vec();
                 let optional = Flags::SIGN | Flags::KEY_128 | Flags::KEY_EXCHANGE | Flags::VERSION;
-                let flags = (BOTH & !optional) | (optional & offered.0) | Flags::TARGET_TYPE_DOMAIN;
+                let flags = (Flags::BOTH_ENDS & !optional) | (optional & offered.0) | Flags::TARGET_TYPE_DOMAIN;
                 (flags, self.names.netbios_domain.clone())
             }
             _ => return Err(NtlmError::NotExpected),

@@ -54,6 +54,12 @@ impl Realm {
         self.admin(&format!("addprinc -randkey -e {etype}:normal {name}"));
     }
 
+    /// Makes one that knows no other type: else the KDC picks the client's best for the session.
+    pub(crate) fn service_of_one_type(&self, name: &str, etype: &str) {
+        self.service(name, etype);
+        self.admin(&format!("setstr {name} session_enctypes {etype}"));
+    }
+
     /// One command of the administrator.
     pub(crate) fn admin(&self, query: &str) {
         run(self.folder.path(), "kadmin.local", &["-r", REALM, "-q", query]);

@@ -33,13 +33,7 @@ async fn a_peer_that_goes_away_and_comes_back_is_noticed() {
         front_ends: vec!["fe1.contoso.test".to_owned(), "fe2.contoso.test".to_owned()],
         web: "web1.contoso.test".to_owned(),
     };
-    let topology = Topology {
-        sip_domains: vec!["contoso.test".to_owned()],
-        pools: vec![pool],
-        director: None,
-        edge: None,
-        external_web: None,
-    };
+    let topology = Topology { sip_domains: vec!["contoso.test".to_owned()], pools: vec![pool], ..Topology::default() };
     let liveness = Liveness::default();
     let every = Duration::from_millis(20);
     let probing = Probing { dns: Some(name_server(zone).await), every, ..Probing::default() };

@@ -92,9 +92,7 @@ impl Server {
         let topology = Arc::new(Topology {
             sip_domains: vec!["contoso.test".to_owned()],
             pools: vec![pool],
-            director: None,
-            edge: None,
-            external_web: None,
+            ..Topology::default()
         });
         let provision = Provision::new(
             &own,

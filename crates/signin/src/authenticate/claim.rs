@@ -64,6 +64,11 @@ impl Claim {
         Ok(Claim { aor, epid, instance })
     }
 
+    /// Whether it names this endpoint: the same device of the same user.
+    pub(super) fn is_of(&self, aor: &Aor, instance: InstanceId) -> bool {
+        self.aor == *aor && self.instance == instance
+    }
+
     /// What the endpoint is called: its epid, or its instance id when it has none.
     pub fn endpoint(&self) -> String {
         self.epid.as_ref().map_or_else(|| self.instance.to_string(), |epid| epid.as_str().to_owned())

@@ -393,10 +393,7 @@ impl Associations {
         let Some(handshake) = self.handshakes.take(peer, opaque) else {
             return self.challenge(None, Some("an answer to no challenge of ours".to_owned()));
         };
-        if handshake.until <= moment.now
-            || handshake.claim.aor != claim.aor
-            || handshake.claim.instance != claim.instance
-        {
+        if handshake.until <= moment.now || !handshake.claim.is_of(&claim.aor, claim.instance) {
             return self.challenge(None, Some("an answer too late or from another endpoint".to_owned()));
         }
         let token = credentials.gssapi_data.as_deref().unwrap_or_default();
@@ -515,9 +512,7 @@ impl Associations {
                 return self.challenge(None, Some("the association has expired".to_owned()));
             }
             (Some(known), Some(signature))
-                if known.association.scheme == credentials.scheme
-                    && known.claim.aor == claim.aor
-                    && known.claim.instance == claim.instance =>
+                if known.association.scheme == credentials.scheme && known.claim.is_of(&claim.aor, claim.instance) =>
             {
                 match known.association.check_client(signature, message) {
                     Ok(()) => {
@@ -551,7 +546,7 @@ impl Associations {
     ) -> Examined {
         match self.handshakes.take(peer, opaque) {
             Some(Handshake { claim: begun, awaits: Awaits::Signature { keys, version }, until, .. })
-                if until > moment.now && begun.aor == claim.aor && begun.instance == claim.instance =>
+                if until > moment.now && begun.is_of(&claim.aor, claim.instance) =>
             {
                 let credentials = Credentials { version: credentials.version.or(version), ..credentials.clone() };
                 self.establish(moment, peer, claim, &credentials, *keys, message)
@@ -570,7 +565,7 @@ impl Associations {
         let Some((_, credentials)) = self.credentials_for_us(response) else { return Ok(()) };
         let signature = credentials.signature.ok_or(SignatureError::Missing)?;
         let known = credentials.opaque.and_then(|opaque| self.in_use.get_mut(&opaque));
-        let own = known.filter(|known| known.claim.aor == *aor && known.claim.instance == instance);
+        let own = known.filter(|known| known.claim.is_of(aor, instance));
         own.ok_or(SignatureError::OtherAssociation)?.association.check_client(&signature, response)
     }
 

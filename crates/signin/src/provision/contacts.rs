@@ -65,6 +65,20 @@ pub struct Contact {
     pub extension: String,
 }
 
+impl Contact {
+    /// A contact with nothing set: in no group yet, but with its presence subscribed.
+    pub fn new(aor: Aor) -> Contact {
+        Contact {
+            aor,
+            name: String::new(),
+            groups: Vec::new(),
+            subscribed: true,
+            external_uri: String::new(),
+            extension: String::new(),
+        }
+    }
+}
+
 /// One change. `delta_num` is the version the client believes is current.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContactChange {

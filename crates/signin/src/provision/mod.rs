@@ -20,6 +20,7 @@
 //! | [`presence`] | publication, aggregation, containers, subscriptions to others |
 //! | `subscription` | dialogs and notifications all three share |
 //! | `live` | who is there, and how what they publish becomes durable |
+//! | [`document`] | the roots of documents, and why one is not what it should be |
 //! | [`fragment`] | XML of clients, cut out to be kept and shown to others |
 //! | [`server`] | which request goes where |
 //! | [`client`] | the order of requests after sign-in |
@@ -28,6 +29,7 @@
 
 pub mod client;
 pub mod contacts;
+pub mod document;
 pub mod fragment;
 mod live;
 pub mod picture;

@@ -244,25 +244,18 @@ mod tests {
         let topology = Topology {
             sip_domains: vec!["x.test".to_owned()],
             pools: vec![pool("p1", &["a", "b", "c"]), pool("p2", &["d"])],
-            director: None,
-            edge: None,
-            external_web: None,
+            ..Topology::default()
         };
         Here { fqdn: fqdn.to_owned(), role, topology: Arc::new(topology), liveness: Liveness::default() }
     }
 
     fn user(name: &str, home: Option<&str>, backup: Option<&str>) -> User {
         User {
-            aor: format!("{name}@x.test").parse().expect("aor"),
             display_name: name.to_owned(),
-            mail: None,
-            line: None,
             home_pool: home.map(str::to_owned),
             backup_pool: backup.map(str::to_owned),
-            enabled: true,
-            sip_enabled: true,
             remote_access: false,
-            dial_plan: None,
+            ..User::new(format!("{name}@x.test").parse().expect("aor"))
         }
     }
 

@@ -18,6 +18,16 @@ pub(crate) fn endpoint(world: &World, name: &str, host: &str, epid: &str, label:
     phone
 }
 
+/// Alice and Bob, each with one endpoint and each in a pool of her and his own.
+pub(crate) fn alice_and_bob(world: &World) -> (Phone, Phone) {
+    (endpoint(world, "alice", "fe01", "a1", "alice"), endpoint(world, "bob", "fe03", "b1", "bob"))
+}
+
+/// Two endpoints of Bob's.
+pub(crate) fn desk_and_home(world: &World) -> (Phone, Phone) {
+    (endpoint(world, "bob", "fe03", "b1", "bob's desk"), endpoint(world, "bob", "fe03", "b2", "bob's home"))
+}
+
 /// A request outside a dialog; its branch, Call-ID and From tag are made of `call`.
 pub(crate) fn first(phone: &Phone, method: &str, uri: &str, call: &str) -> Draft {
     let mut draft = Draft::request(method, uri);
@@ -33,10 +43,11 @@ pub(crate) fn first(phone: &Phone, method: &str, uri: &str, call: &str) -> Draft
     draft
 }
 
-/// An invitation to converse.
+/// Invites to converse; gives what was sent.
 pub(crate) fn invite(phone: &mut Phone, uri: &str, call: &str) -> Draft {
     let mut draft = first(phone, "INVITE", uri, call);
     draft.body("application/sdp", "v=0\r\n");
+    phone.send(draft.clone());
     draft
 }
 
@@ -65,6 +76,16 @@ pub(crate) fn only(phone: &mut Phone) -> String {
 /// The latest message that has arrived.
 pub(crate) fn last(phone: &mut Phone) -> String {
     phone.received().pop().expect("something has arrived")
+}
+
+/// The first words of messages: the methods of requests.
+pub(crate) fn methods(messages: &[String]) -> Vec<&str> {
+    messages.iter().filter_map(|message| message.split(' ').next()).collect()
+}
+
+/// The status codes of responses.
+pub(crate) fn codes(messages: &[String]) -> Vec<u16> {
+    messages.iter().map(|message| status(message).0).collect()
 }
 
 /// Status code of a response, and the id of its diagnostics.
@@ -109,7 +130,6 @@ fn ack(dialog: &Dialog, number: u32) -> Draft {
 /// A conversation that has begun; nothing is left unread.
 pub(crate) fn talk(caller: &mut Phone, callee: &mut Phone, uri: &str, call: &str) -> (Dialog, Dialog) {
     let request = invite(caller, uri, call);
-    caller.send(request.clone());
     let arrived = only(callee);
     let answered = answer(callee, &arrived, 200, &format!("to-{call}"));
     let theirs = dialog_of_callee(&arrived, &answered);

@@ -142,8 +142,7 @@ pub(crate) fn topology(pools: &[(&str, &[&str])]) -> Topology {
         sip_domains: vec!["contoso.test".to_owned()],
         pools: pools.iter().map(pool).collect(),
         director: Some(HostPort { host: "dir.contoso.test".to_owned(), port: 5061 }),
-        edge: None,
-        external_web: None,
+        ..Topology::default()
     }
 }
 

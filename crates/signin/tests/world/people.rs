@@ -20,16 +20,10 @@ impl World {
     pub(crate) fn user(&self, name: &str, home: Option<&str>, backup: Option<&str>) {
         let pool = |name: &str| format!("{name}.contoso.test");
         let user = User {
-            aor: aor(name),
             display_name: name.to_owned(),
-            mail: None,
-            line: None,
             home_pool: home.map(pool),
             backup_pool: backup.map(pool),
-            enabled: true,
-            sip_enabled: true,
-            remote_access: true,
-            dial_plan: None,
+            ..User::new(aor(name))
         };
         let mut state = self.state();
         state.users.insert(user.aor.clone(), Arc::new(user));

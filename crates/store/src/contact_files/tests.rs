@@ -25,18 +25,7 @@ fn remarks(file: &ContactFile) -> Vec<String> {
 
 fn store() -> Store {
     let store = Store::in_memory().expect("a store");
-    let user = User {
-        aor: aor("alice@contoso.test"),
-        display_name: String::new(),
-        mail: None,
-        line: None,
-        home_pool: None,
-        backup_pool: None,
-        enabled: true,
-        sip_enabled: true,
-        remote_access: true,
-        dial_plan: None,
-    };
+    let user = User::new(aor("alice@contoso.test"));
     let new = NewUser { account: Account { user, logins: Vec::new() }, password: None };
     store.add_user(new).wait().expect("a new user");
     store
@@ -56,12 +45,9 @@ fn small_list() -> ContactList {
     list.groups.push(Group { id: 2, name: "Team; \"A\"".to_owned(), external_uri: String::new() });
     list.groups.push(Group { id: 3, name: "Nobody".to_owned(), external_uri: "urn:x".to_owned() });
     let contact = |address: &str, name: &str, groups: &[u32]| Contact {
-        aor: aor(address),
         name: name.to_owned(),
         groups: groups.to_vec(),
-        subscribed: true,
-        external_uri: String::new(),
-        extension: String::new(),
+        ..Contact::new(aor(address))
     };
     list.contacts = vec![contact("bob@contoso.test", "", &[2, 1]), contact("carol@contoso.test", "Carol, desk", &[1])];
     list.contacts[1].subscribed = false;

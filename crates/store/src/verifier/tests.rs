@@ -40,18 +40,7 @@ fn aor(text: &str) -> Aor {
 fn new_user(address: &str, logins: &[&str], password: Option<&str>) -> NewUser {
     NewUser {
         account: Account {
-            user: User {
-                aor: aor(address),
-                display_name: String::new(),
-                mail: None,
-                line: None,
-                home_pool: None,
-                backup_pool: None,
-                enabled: true,
-                sip_enabled: true,
-                remote_access: true,
-                dial_plan: None,
-            },
+            user: User::new(aor(address)),
             logins: logins.iter().map(|login| AccountName::parse(login)).collect(),
         },
         password: password.map(|password| Password::new(password.to_owned())),

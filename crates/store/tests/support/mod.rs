@@ -18,18 +18,7 @@ pub(crate) fn aor(text: &str) -> Aor {
 }
 
 pub(crate) fn user(address: &str) -> User {
-    User {
-        aor: aor(address),
-        display_name: String::new(),
-        mail: None,
-        line: None,
-        home_pool: None,
-        backup_pool: None,
-        enabled: true,
-        sip_enabled: true,
-        remote_access: true,
-        dial_plan: None,
-    }
+    User::new(aor(address))
 }
 
 /// Makes a user with these login names and no password.
@@ -39,14 +28,7 @@ pub(crate) fn add(store: &Store, user: User, logins: &[&str]) {
 }
 
 pub(crate) fn contact(address: &str, groups: &[u32]) -> Contact {
-    Contact {
-        aor: aor(address),
-        name: String::new(),
-        groups: groups.to_vec(),
-        subscribed: true,
-        external_uri: String::new(),
-        extension: String::new(),
-    }
+    Contact { groups: groups.to_vec(), ..Contact::new(aor(address)) }
 }
 
 pub(crate) fn always(edit: Edit) -> ContactChange {

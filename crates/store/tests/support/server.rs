@@ -48,13 +48,7 @@ impl Server {
 
     /// A server whose clock is so many seconds ahead.
     pub(crate) fn later(directory: Arc<dyn Directory>, ahead: u64) -> Server {
-        let topology = Topology {
-            sip_domains: vec!["contoso.test".to_owned()],
-            pools: Vec::new(),
-            director: None,
-            edge: None,
-            external_web: None,
-        };
+        let topology = Topology { sip_domains: vec!["contoso.test".to_owned()], ..Topology::default() };
         let own = HostPort { host: "fe1.contoso.test".to_owned(), port: 5061 };
         let surroundings = Arc::new(Clock { ahead });
         let live = Live::new();

@@ -58,18 +58,7 @@ mod tests {
     }
 
     fn user() -> Arc<User> {
-        Arc::new(User {
-            aor: "alice@contoso.test".parse().expect("an address"),
-            display_name: String::new(),
-            mail: None,
-            line: None,
-            home_pool: None,
-            backup_pool: None,
-            enabled: true,
-            sip_enabled: true,
-            remote_access: true,
-            dial_plan: None,
-        })
+        Arc::new(User::new("alice@contoso.test".parse().expect("an address")))
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use super::server::Certification;
 use crate::directory::DirectoryError;
 use crate::discover::AccessLocation::Internal;
 use crate::discover::tests::deployment::{self, site};
-use crate::io::Pending;
+use crate::io::{HttpRequest, Pending};
 use crate::name::Aor;
 use crate::testing::{EPOCH, World};
 use crate::web::{Backing, WebServices};
@@ -85,6 +85,12 @@ impl PublishedCertificates for Register {
     fn revoke(&self, _: &Aor, _: Option<Uuid>, _: i64) -> Pending<'_, Result<usize, DirectoryError>> {
         Box::pin(ready(Err(DirectoryError::failed("nobody revokes here".to_owned()))))
     }
+}
+
+/// A request to the web services, without headers.
+fn asked(method: &str, path: &str, body: &str) -> HttpRequest {
+    let (method, host, path) = (method.to_owned(), WEB.to_owned(), path.to_owned());
+    HttpRequest { method, host, path, headers: Vec::new(), body: body.as_bytes().to_vec() }
 }
 
 /// Web services that give out certificates.

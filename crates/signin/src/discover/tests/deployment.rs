@@ -36,16 +36,10 @@ pub(crate) struct People;
 fn user(name: &str) -> Option<Arc<User>> {
     let (name, home, sip_enabled) = USERS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(name))?;
     Some(Arc::new(User {
-        aor: aor(name),
         display_name: (*name).to_owned(),
-        mail: None,
-        line: None,
         home_pool: home.map(str::to_owned),
-        backup_pool: None,
-        enabled: true,
         sip_enabled: *sip_enabled,
-        remote_access: true,
-        dial_plan: None,
+        ..User::new(aor(name))
     }))
 }
 

@@ -6,8 +6,9 @@
 
 use super::{Contact, ContactChange, ContactList, DEFAULT_GROUP, Edit, Group};
 use crate::name::Aor;
-use crate::provision::fragment::{self, FragmentError};
-use crate::xml::{Element, XmlError, escape};
+use crate::provision::document::{DocumentError, root_named};
+use crate::provision::fragment;
+use crate::xml::{Element, escape};
 use std::fmt::Write;
 
 /// Content type of both documents.
@@ -15,23 +16,6 @@ pub const CONTENT_TYPE: &str = "application/vnd-microsoft-roaming-contacts+xml";
 
 /// Content type of the requests, as written; compare without case.
 pub const SOAP: &str = "application/SOAP+xml";
-
-/// Why a document is no contact list and no change of one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ContactError {
-    /// Not XML we read.
-    #[error(transparent)]
-    Xml(#[from] XmlError),
-    /// Another document than expected.
-    #[error("the document is a {0:?}")]
-    Unexpected(String),
-    /// An element or attribute that has to be there is missing or makes no sense.
-    #[error("{0} is missing or makes no sense")]
-    Missing(&'static str),
-    /// What a client wants kept cannot be kept.
-    #[error("contactExtension: {0}")]
-    Extension(#[from] FragmentError),
-}
 
 /// Writes the full list.
 pub fn write_list(list: &ContactList) -> String {
@@ -148,10 +132,10 @@ impl ContactList {
 }
 
 /// Reads a full list or a delta. Entries that cannot be read are left out: one bad contact does not cost the others.
-pub fn read_document(bytes: &[u8]) -> Result<ContactDocument, ContactError> {
+pub fn read_document(bytes: &[u8]) -> Result<ContactDocument, DocumentError> {
     let root = Element::parse(bytes)?;
     let delta_num =
-        root.attribute("deltaNum").and_then(|n| n.trim().parse().ok()).ok_or(ContactError::Missing("deltaNum"))?;
+        root.attribute("deltaNum").and_then(|n| n.trim().parse().ok()).ok_or(DocumentError::Missing("deltaNum"))?;
     let groups = |names: &[&str]| -> Vec<Group> {
         root.children.iter().filter(|c| names.contains(&c.name.as_str())).filter_map(read_group).collect()
     };
@@ -172,7 +156,7 @@ pub fn read_document(bytes: &[u8]) -> Result<ContactDocument, ContactError> {
             deleted_groups: root.all("deletedGroup").filter_map(|g| g.attribute("id")?.trim().parse().ok()).collect(),
             deleted_contacts: root.all("deletedContact").filter_map(|c| c.attribute("uri")?.parse().ok()).collect(),
         })),
-        other => Err(ContactError::Unexpected(other.to_owned())),
+        other => Err(DocumentError::Unexpected(other.to_owned())),
     }
 }
 
@@ -224,23 +208,20 @@ pub enum SoapRequest {
 }
 
 /// Reads a SOAP request: the first element in Body.
-pub fn read_soap(bytes: &[u8]) -> Result<SoapRequest, ContactError> {
-    let root = Element::parse(bytes)?;
-    if root.name != "Envelope" {
-        return Err(ContactError::Unexpected(root.name));
-    }
-    let body = root.child("Body").ok_or(ContactError::Missing("Body"))?;
-    let primitive = body.children.first().ok_or(ContactError::Missing("the primitive in Body"))?;
+pub fn read_soap(bytes: &[u8]) -> Result<SoapRequest, DocumentError> {
+    let root = root_named(bytes, "Envelope")?;
+    let body = root.child("Body").ok_or(DocumentError::Missing("Body"))?;
+    let primitive = body.children.first().ok_or(DocumentError::Missing("the primitive in Body"))?;
     let text = |name: &str| primitive.child(name).map(|e| e.text.clone()).unwrap_or_default();
-    let group_id = || -> Result<u32, ContactError> {
-        text("groupID").trim().parse().map_err(|_| ContactError::Missing("groupID"))
+    let group_id = || -> Result<u32, DocumentError> {
+        text("groupID").trim().parse().map_err(|_| DocumentError::Missing("groupID"))
     };
-    let aor = || -> Result<Aor, ContactError> { text("URI").parse().map_err(|_| ContactError::Missing("URI")) };
+    let aor = || -> Result<Aor, DocumentError> { text("URI").parse().map_err(|_| DocumentError::Missing("URI")) };
     let edit = match primitive.name.as_str() {
         "setContact" => Edit::SetContact(Contact {
             aor: aor()?,
             name: text("displayName"),
-            groups: read_groups(&text("groups")).ok_or(ContactError::Missing("groups"))?,
+            groups: read_groups(&text("groups")).ok_or(DocumentError::Missing("groups"))?,
             subscribed: primitive.child("subscribed").is_none_or(|e| read_bool(&e.text)),
             external_uri: text("externalURI").trim().to_owned(),
             extension: match primitive.child("contactExtension") {
@@ -258,7 +239,7 @@ pub fn read_soap(bytes: &[u8]) -> Result<SoapRequest, ContactError> {
         "deleteGroup" => Edit::DeleteGroup(group_id()?),
         other => return Ok(SoapRequest::Other(other.to_owned())),
     };
-    let delta_num = text("deltaNum").trim().parse().map_err(|_| ContactError::Missing("deltaNum"))?;
+    let delta_num = text("deltaNum").trim().parse().map_err(|_| DocumentError::Missing("deltaNum"))?;
     Ok(SoapRequest::Change(ContactChange { delta_num: Some(delta_num), edit }))
 }
 
@@ -300,10 +281,10 @@ pub fn write_group_added(id: u32) -> String {
 }
 
 /// Reads the id out of the answer to `addGroup`.
-pub fn read_group_added(bytes: &[u8]) -> Result<u32, ContactError> {
+pub fn read_group_added(bytes: &[u8]) -> Result<u32, DocumentError> {
     let root = Element::parse(bytes)?;
-    let id = root.find("groupID").ok_or(ContactError::Missing("groupID"))?;
-    id.trimmed().parse().map_err(|_| ContactError::Missing("groupID"))
+    let id = root.find("groupID").ok_or(DocumentError::Missing("groupID"))?;
+    id.trimmed().parse().map_err(|_| DocumentError::Missing("groupID"))
 }
 
 fn envelope(primitive: &str, children: &str) -> String {

@@ -1,8 +1,9 @@
 //! The batched subscription to the presence of many, and its multipart answer. `[MS-PRES]` §2.2.2.4.1,
 //! `[MS-SIP]` §3.3, RFC 4662, RFC 2387.
 
-use super::message::{Categories, PresenceError, read_categories, root_named};
+use super::message::{Categories, read_categories};
 use crate::name::Aor;
+use crate::provision::document::{DocumentError, root_named};
 use crate::xml::{Element, escape};
 use memchr::memmem;
 use std::fmt::Write;
@@ -40,7 +41,7 @@ pub struct Resource {
 }
 
 /// Reads a batch. A user whose address makes no sense is left out.
-pub fn read_batch(bytes: &[u8]) -> Result<Vec<Action>, PresenceError> {
+pub fn read_batch(bytes: &[u8]) -> Result<Vec<Action>, DocumentError> {
     let root = root_named(bytes, "batchSub")?;
     let resource = |element: &Element| {
         let aor = Aor::from_uri(element.attribute("uri")?).ok()?;
@@ -51,9 +52,9 @@ pub fn read_batch(bytes: &[u8]) -> Result<Vec<Action>, PresenceError> {
         let verb = match action.attribute("name") {
             Some("subscribe") => Verb::Subscribe,
             Some("unsubscribe") => Verb::Unsubscribe,
-            _ => return Err(PresenceError::Missing("action/@name")),
+            _ => return Err(DocumentError::Missing("action/@name")),
         };
-        let list = action.child("adhocList").ok_or(PresenceError::Missing("adhocList"))?;
+        let list = action.child("adhocList").ok_or(DocumentError::Missing("adhocList"))?;
         let categories = action.child("categoryList").map(|list| {
             list.all("category").filter_map(|category| category.attribute("name")).map(str::to_owned).collect()
         });
@@ -63,7 +64,7 @@ pub fn read_batch(bytes: &[u8]) -> Result<Vec<Action>, PresenceError> {
             categories: categories.unwrap_or_default(),
         });
     }
-    if actions.is_empty() { Err(PresenceError::Missing("action")) } else { Ok(actions) }
+    if actions.is_empty() { Err(DocumentError::Missing("action")) } else { Ok(actions) }
 }
 
 impl Action {
@@ -236,11 +237,11 @@ pub struct PresenceDocument {
 
 /// Reads the answer to a batch, or a notification: multipart, or the categories of one user. Parts of other kinds
 /// are passed over; a part that cannot be read costs only its own user.
-pub fn read_presence(content_type: &str, body: &[u8]) -> Result<PresenceDocument, PresenceError> {
+pub fn read_presence(content_type: &str, body: &[u8]) -> Result<PresenceDocument, DocumentError> {
     if super::super::request::media_type(content_type) == super::message::CATEGORIES {
         return Ok(PresenceDocument { list: Vec::new(), users: vec![read_categories(body)?] });
     }
-    let parts = read_parts(content_type, body).ok_or(PresenceError::Missing("the multipart boundary"))?;
+    let parts = read_parts(content_type, body).ok_or(DocumentError::Missing("the multipart boundary"))?;
     let mut document = PresenceDocument::default();
     for part in parts {
         if part.content_type == RLMI {
@@ -252,7 +253,7 @@ pub fn read_presence(content_type: &str, body: &[u8]) -> Result<PresenceDocument
     Ok(document)
 }
 
-fn read_list(bytes: &[u8]) -> Result<Vec<ListEntry>, PresenceError> {
+fn read_list(bytes: &[u8]) -> Result<Vec<ListEntry>, DocumentError> {
     let root = root_named(bytes, "list")?;
     let entry = |resource: &Element| {
         let instance = resource.child("instance");

@@ -6,8 +6,9 @@
 use super::aggregation::{State, StateKind};
 use super::state::read_state;
 use crate::name::Aor;
-use crate::provision::fragment::{self, FragmentError};
-use crate::xml::{Element, XmlError, escape};
+use crate::provision::document::{DocumentError, root_named};
+use crate::provision::fragment;
+use crate::xml::{Element, escape};
 use std::fmt::Write;
 
 /// Content type of one's own presence, and of the answer to a publication.
@@ -22,29 +23,6 @@ pub const SET_CONTAINERS: &str = "application/msrtc-setcontainermembers+xml";
 pub const SET_SUBSCRIBERS: &str = "application/msrtc-presence-setsubscriber+xml";
 /// Content type of a fault.
 pub const FAULT: &str = "application/msrtc-fault+xml";
-
-/// Why a document is not what it should be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PresenceError {
-    /// Not XML we read.
-    #[error(transparent)]
-    Xml(#[from] XmlError),
-    /// Another document than expected.
-    #[error("the document is a {0:?}")]
-    Unexpected(String),
-    /// An element or attribute that has to be there is missing or makes no sense.
-    #[error("{0} is missing or makes no sense")]
-    Missing(&'static str),
-    /// A value that cannot be kept.
-    #[error("a published value: {0}")]
-    Value(#[from] FragmentError),
-}
-
-/// Reads a document whose root has this name.
-pub(crate) fn root_named(bytes: &[u8], name: &str) -> Result<Element, PresenceError> {
-    let root = Element::parse(bytes)?;
-    if root.name == name { Ok(root) } else { Err(PresenceError::Unexpected(root.name)) }
-}
 
 /// How long a publication lives. `[MS-PRES]` §2.2.2.5.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,32 +68,32 @@ pub struct Publish {
 }
 
 /// Reads a publication: whose, and its operations in order.
-pub fn read_publish(bytes: &[u8]) -> Result<(Aor, Vec<Publish>), PresenceError> {
+pub fn read_publish(bytes: &[u8]) -> Result<(Aor, Vec<Publish>), DocumentError> {
     let root = root_named(bytes, "publish")?;
-    let publications = root.child("publications").ok_or(PresenceError::Missing("publications"))?;
+    let publications = root.child("publications").ok_or(DocumentError::Missing("publications"))?;
     let owner = publications.attribute("uri").and_then(|uri| uri.parse().ok());
-    let owner = owner.ok_or(PresenceError::Missing("publications/@uri"))?;
+    let owner = owner.ok_or(DocumentError::Missing("publications/@uri"))?;
     let mut operations = Vec::new();
     for publication in publications.all("publication") {
         operations.push(read_publication(bytes, &[&root, publications], publication)?);
     }
     if operations.is_empty() {
-        return Err(PresenceError::Missing("publication"));
+        return Err(DocumentError::Missing("publication"));
     }
     Ok((owner, operations))
 }
 
-fn read_publication(document: &[u8], around: &[&Element], publication: &Element) -> Result<Publish, PresenceError> {
+fn read_publication(document: &[u8], around: &[&Element], publication: &Element) -> Result<Publish, DocumentError> {
     let category = publication.attribute("categoryName").filter(|name| is_category_name(name));
-    let instance = number(publication, "instance").ok_or(PresenceError::Missing("publication/@instance"))?;
+    let instance = number(publication, "instance").ok_or(DocumentError::Missing("publication/@instance"))?;
     let container = number(publication, "container").filter(|id: &u16| *id <= 32_767);
     let expires: Option<u32> = number(publication, "expires");
     let expire = match publication.attribute("expireType").unwrap_or("endpoint") {
         "static" => ExpireType::Static,
         "endpoint" => ExpireType::Endpoint,
         "user" => ExpireType::User,
-        "time" => ExpireType::Time(expires.ok_or(PresenceError::Missing("publication/@expires"))?),
-        _ => return Err(PresenceError::Missing("publication/@expireType")),
+        "time" => ExpireType::Time(expires.ok_or(DocumentError::Missing("publication/@expires"))?),
+        _ => return Err(DocumentError::Missing("publication/@expireType")),
     };
     let value = match publication.children.first() {
         _ if expires == Some(0) => None,
@@ -126,9 +104,9 @@ fn read_publication(document: &[u8], around: &[&Element], publication: &Element)
         }
     };
     Ok(Publish {
-        category: category.ok_or(PresenceError::Missing("publication/@categoryName"))?.to_owned(),
+        category: category.ok_or(DocumentError::Missing("publication/@categoryName"))?.to_owned(),
         instance,
-        container: container.ok_or(PresenceError::Missing("publication/@container"))?,
+        container: container.ok_or(DocumentError::Missing("publication/@container"))?,
         version: number(publication, "version").unwrap_or(0),
         expire,
         value,
@@ -220,11 +198,11 @@ impl Categories {
 }
 
 /// Reads a `categories` document.
-pub fn read_categories(bytes: &[u8]) -> Result<Categories, PresenceError> {
+pub fn read_categories(bytes: &[u8]) -> Result<Categories, DocumentError> {
     categories_of(&root_named(bytes, "categories")?)
 }
 
-fn categories_of(element: &Element) -> Result<Categories, PresenceError> {
+fn categories_of(element: &Element) -> Result<Categories, DocumentError> {
     let aor = element.attribute("uri").and_then(|uri| uri.parse().ok());
     let category = |category: &Element| {
         Some(Category {
@@ -236,7 +214,7 @@ fn categories_of(element: &Element) -> Result<Categories, PresenceError> {
         })
     };
     Ok(Categories {
-        aor: aor.ok_or(PresenceError::Missing("categories/@uri"))?,
+        aor: aor.ok_or(DocumentError::Missing("categories/@uri"))?,
         categories: element.all("category").filter_map(category).collect(),
     })
 }
@@ -333,7 +311,7 @@ pub struct OwnPresence {
 }
 
 /// Reads a `roamingData` document.
-pub fn read_own_presence(bytes: &[u8]) -> Result<OwnPresence, PresenceError> {
+pub fn read_own_presence(bytes: &[u8]) -> Result<OwnPresence, DocumentError> {
     let root = root_named(bytes, "roamingData")?;
     let container = |container: &Element| {
         Some(ContainerEntry {
@@ -364,7 +342,7 @@ pub fn write_roaming_list() -> &'static str {
 }
 
 /// Reads which parts of one's own presence are asked for.
-pub fn read_roaming_list(bytes: &[u8]) -> Result<Vec<String>, PresenceError> {
+pub fn read_roaming_list(bytes: &[u8]) -> Result<Vec<String>, DocumentError> {
     let root = root_named(bytes, "roamingList")?;
     let asked = root.children.iter().filter(|c| c.name == "roaming" || c.name == "roamingEx");
     Ok(asked.filter_map(|c| c.attribute("type")).map(str::to_owned).collect())
@@ -382,28 +360,28 @@ pub struct ContainerChange {
 }
 
 /// Reads a change of containers.
-pub fn read_set_containers(bytes: &[u8]) -> Result<Vec<ContainerChange>, PresenceError> {
+pub fn read_set_containers(bytes: &[u8]) -> Result<Vec<ContainerChange>, DocumentError> {
     let root = root_named(bytes, "setContainerMembers")?;
     let mut changes: Vec<ContainerChange> = Vec::new();
     for container in root.all("container") {
         let id = number(container, "id").filter(|id: &u16| *id <= 32_767);
-        let id = id.ok_or(PresenceError::Missing("container/@id"))?;
+        let id = id.ok_or(DocumentError::Missing("container/@id"))?;
         if changes.iter().any(|change| change.id == id) {
-            return Err(PresenceError::Missing("container/@id (each only once)"));
+            return Err(DocumentError::Missing("container/@id (each only once)"));
         }
-        let version = number(container, "version").ok_or(PresenceError::Missing("container/@version"))?;
+        let version = number(container, "version").ok_or(DocumentError::Missing("container/@version"))?;
         let mut members = Vec::new();
         for element in container.all("member") {
-            let member = Member::read(element).ok_or(PresenceError::Missing("member"))?;
+            let member = Member::read(element).ok_or(DocumentError::Missing("member"))?;
             match element.attribute("action") {
                 Some("add") => members.push((true, member)),
                 Some("remove") => members.push((false, member)),
-                _ => return Err(PresenceError::Missing("member/@action")),
+                _ => return Err(DocumentError::Missing("member/@action")),
             }
         }
         changes.push(ContainerChange { id, version, members });
     }
-    if changes.is_empty() { Err(PresenceError::Missing("container")) } else { Ok(changes) }
+    if changes.is_empty() { Err(DocumentError::Missing("container")) } else { Ok(changes) }
 }
 
 /// Writes a change of containers.
@@ -423,17 +401,17 @@ pub fn write_set_containers(changes: &[ContainerChange]) -> String {
 }
 
 /// Reads the acknowledgement of exactly one subscriber. `[MS-PRES]` §3.6.
-pub fn read_set_subscriber(bytes: &[u8]) -> Result<Aor, PresenceError> {
+pub fn read_set_subscriber(bytes: &[u8]) -> Result<Aor, DocumentError> {
     let root = root_named(bytes, "setSubscribers")?;
     let mut subscribers = root.all("subscriber");
     let (Some(subscriber), None) = (subscribers.next(), subscribers.next()) else {
-        return Err(PresenceError::Missing("subscriber (exactly one)"));
+        return Err(DocumentError::Missing("subscriber (exactly one)"));
     };
     if subscriber.attribute("acknowledged") != Some("true") {
-        return Err(PresenceError::Missing("subscriber/@acknowledged"));
+        return Err(DocumentError::Missing("subscriber/@acknowledged"));
     }
     let aor = subscriber.attribute("user").and_then(|user| user.parse().ok());
-    aor.ok_or(PresenceError::Missing("subscriber/@user"))
+    aor.ok_or(DocumentError::Missing("subscriber/@user"))
 }
 
 /// Writes the acknowledgement of a subscriber.
@@ -467,9 +445,9 @@ pub fn write_conflicts(conflicts: &[Conflict]) -> String {
 }
 
 /// Reads the fault of a 409.
-pub fn read_conflicts(bytes: &[u8]) -> Result<Vec<Conflict>, PresenceError> {
+pub fn read_conflicts(bytes: &[u8]) -> Result<Vec<Conflict>, DocumentError> {
     let root = root_named(bytes, "Fault")?;
-    let details = root.child("details").ok_or(PresenceError::Missing("details"))?;
+    let details = root.child("details").ok_or(DocumentError::Missing("details"))?;
     let conflict = |operation: &Element| {
         Some(Conflict {
             index: number(operation, "index")?,

@@ -4,8 +4,9 @@
 
 use super::catalogue::{self, Kind};
 use crate::directory::Properties;
+use crate::provision::document::{DocumentError, root_named};
 use crate::provision::fragment;
-use crate::xml::{Element, XmlError, escape};
+use crate::xml::{Element, escape};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Content type of both documents.
@@ -22,17 +23,6 @@ pub enum Layout {
     PropertyEntryList,
 }
 
-/// Why a document is neither request nor answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// Not XML we read.
-    #[error(transparent)]
-    Xml(#[from] XmlError),
-    /// Another document.
-    #[error("the document is a {0:?}")]
-    Unexpected(String),
-}
-
 /// Writes the request for these groups.
 pub fn write_request(groups: &[&str]) -> String {
     let mut xml = String::from(
@@ -46,11 +36,8 @@ pub fn write_request(groups: &[&str]) -> String {
 }
 
 /// Reads the names of the groups asked for, in order, each once.
-pub fn read_request(bytes: &[u8]) -> Result<Vec<String>, SettingsError> {
-    let root = Element::parse(bytes)?;
-    if root.name != "provisioningGroupList" {
-        return Err(SettingsError::Unexpected(root.name));
-    }
+pub fn read_request(bytes: &[u8]) -> Result<Vec<String>, DocumentError> {
+    let root = root_named(bytes, "provisioningGroupList")?;
     let mut seen = BTreeSet::new();
     let asked = root.all("provisioningGroup").filter_map(|group| group.attribute("name"));
     let names = asked.filter(|name| seen.insert(*name)).map(str::to_owned).collect();
@@ -106,11 +93,8 @@ pub(super) fn document(name: &str, value: &str) -> Option<String> {
 
 /// Reads the groups given, whatever their layout: group name to values. A value that is a document (the grammars) is
 /// given as XML that stands alone; of other values with elements inside, the texts of those.
-pub fn read_answer(bytes: &[u8]) -> Result<BTreeMap<String, Properties>, SettingsError> {
-    let root = Element::parse(bytes)?;
-    if root.name != "provisionGroupList" {
-        return Err(SettingsError::Unexpected(root.name));
-    }
+pub fn read_answer(bytes: &[u8]) -> Result<BTreeMap<String, Properties>, DocumentError> {
+    let root = root_named(bytes, "provisionGroupList")?;
     let mut groups: BTreeMap<String, Properties> = BTreeMap::new();
     for group in root.all("provisionGroup") {
         let Some(name) = group.attribute("name") else { continue };
@@ -152,7 +136,7 @@ mod tests {
     fn the_request_names_each_group_once() {
         let request = write_request(&["ucPolicy", "a<b", "ucPolicy"]);
         assert_eq!(read_request(request.as_bytes()), Ok(vec!["ucPolicy".to_owned(), "a<b".to_owned()]));
-        assert_eq!(read_request(b"<x/>"), Err(SettingsError::Unexpected("x".to_owned())));
+        assert_eq!(read_request(b"<x/>"), Err(DocumentError::Unexpected("x".to_owned())));
     }
 
     #[test]

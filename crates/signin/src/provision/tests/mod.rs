@@ -60,14 +60,7 @@ impl Memory {
             user("bob", None, None),
             user("carol", None, Some("Empty")),
         ];
-        let contact = |name: &str, groups: &[u32]| Contact {
-            aor: aor(name),
-            name: String::new(),
-            groups: groups.to_vec(),
-            subscribed: true,
-            external_uri: String::new(),
-            extension: String::new(),
-        };
+        let contact = |name: &str, groups: &[u32]| Contact { groups: groups.to_vec(), ..Contact::new(aor(name)) };
         let mut list = ContactList::empty();
         list.delta_num = 12;
         list.groups.push(Group { id: 2, name: "Team \"A\" & <B>".to_owned(), external_uri: String::new() });
@@ -260,13 +253,7 @@ impl House {
     }
 
     fn at(fqdn: &str, memory: Arc<Memory>, clock: Arc<Clock>, live: Arc<Live>, limits: Limits) -> House {
-        let topology = Topology {
-            sip_domains: vec!["contoso.test".to_owned()],
-            pools: Vec::new(),
-            director: None,
-            edge: None,
-            external_web: None,
-        };
+        let topology = Topology { sip_domains: vec!["contoso.test".to_owned()], ..Topology::default() };
         let server = Provision::new(
             &HostPort { host: fqdn.to_owned(), port: 5061 },
             Arc::clone(&memory) as Arc<dyn Directory>,

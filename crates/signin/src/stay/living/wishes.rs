@@ -136,14 +136,7 @@ impl<'s, 'a: 's> Living<'s, 'a> {
         };
         self.change_list(onlooker, |picture| {
             let known = picture.contacts().contact(who).cloned();
-            let mut contact = known.unwrap_or_else(|| Contact {
-                aor: who.clone(),
-                name: String::new(),
-                groups: Vec::new(),
-                subscribed: true,
-                external_uri: String::new(),
-                extension: String::new(),
-            });
+            let mut contact = known.unwrap_or_else(|| Contact::new(who.clone()));
             if let Some(name) = name {
                 contact.name = name.to_owned();
             }

@@ -1,10 +1,10 @@
 //! The service alone: requests as an open client writes them, and everything that is refused.
 
-use super::{Deployment, KEY, WEB, authority};
+use super::{Deployment, KEY, WEB, asked, authority};
 use crate::authenticate::certificate::message::{PublishRequest, PublishResponse, ServiceMetadata};
 use crate::authenticate::certificate::published::PublishedCertificates;
 use crate::date_time::write_time;
-use crate::io::{HttpRequest, HttpResponse};
+use crate::io::HttpResponse;
 use crate::old_cryptography::{OldAlgorithm, OldCryptography};
 use crate::service::HttpService;
 use crate::testing::EPOCH;
@@ -71,36 +71,29 @@ fn message(ticket: &Ticket, wish: &PublishRequest) -> String {
 
 impl Deployment {
     fn ask(&self, secure: bool, method: &str, path: &str, body: &str) -> HttpResponse {
-        let request = HttpRequest {
-            method: method.to_owned(),
-            host: WEB.to_owned(),
-            path: path.to_owned(),
-            headers: Vec::new(),
-            body: body.as_bytes().to_vec(),
-        };
         let mut conversation = self.services(secure).conversation(([192, 0, 2, 9], 4711).into());
-        self.world.run(conversation.answer(request))
+        self.world.run(conversation.answer(asked(method, path, body)))
     }
 
     /// One service: it remembers from post to post.
     fn post_all(&self, bodies: &[String]) -> Vec<HttpResponse> {
         let services = self.services(true);
         let post = |body: &String| {
-            let request = HttpRequest {
-                method: "POST".to_owned(),
-                host: WEB.to_owned(),
-                path: PORT.to_owned(),
-                headers: Vec::new(),
-                body: body.as_bytes().to_vec(),
-            };
             let mut conversation = services.clone().conversation(([192, 0, 2, 9], 4711).into());
-            self.world.run(conversation.answer(request))
+            self.world.run(conversation.answer(asked("POST", PORT, body)))
         };
         bodies.iter().map(post).collect()
     }
 
     fn post(&self, body: &str) -> HttpResponse {
         self.post_all(&[body.to_owned()]).remove(0)
+    }
+
+    /// A message made of a good one is refused, with this error id and fault code; nothing has been published.
+    fn refuses(&self, what: &str, body: &str, good: &str, (id, fault): (u32, &str)) {
+        assert_ne!(body, good, "{what}");
+        assert_eq!(told(&self.post(body)), (500, Some(id), fault.to_owned()), "{what}");
+        assert!(self.register.devices().is_empty(), "{what}");
     }
 }
 
@@ -280,10 +273,8 @@ fn tickets_that_are_refused() {
         ("for another site", from(ticket("alice", 1, "https://pool2.contoso.test/", &[9; 32], EPOCH)), 28901, token),
     ];
     for (what, body, id, fault) in table {
-        assert_ne!(body, good, "{what}");
-        assert_eq!(told(&deployment.post(&body)), (500, Some(id), fault.to_owned()), "{what}");
+        deployment.refuses(what, &body, &good, (id, fault));
     }
-    assert!(deployment.register.devices().is_empty());
 }
 
 #[test]
@@ -322,10 +313,8 @@ fn proofs_that_are_refused() {
         ("that is over", message(&over, &wish), 28904, "wsse:MessageExpired"),
     ];
     for (what, body, id, fault) in table {
-        assert_ne!(body, good, "{what}");
-        assert_eq!(told(&deployment.post(&body)), (500, Some(id), fault.to_owned()), "{what}");
+        deployment.refuses(what, &body, &good, (id, fault));
     }
-    assert!(deployment.register.devices().is_empty());
 }
 
 #[test]
@@ -358,14 +347,8 @@ fn whoever_got_no_certificate_may_ask_again() {
     let services = deployment.services(true);
     let body = message(&ticket_of("alice", 1), &wish("alice", "1"));
     let post = || {
-        let request = HttpRequest {
-            method: "POST".to_owned(),
-            host: WEB.to_owned(),
-            path: PORT.to_owned(),
-            headers: Vec::new(),
-            body: body.as_bytes().to_vec(),
-        };
-        deployment.world.run(services.clone().conversation(([192, 0, 2, 9], 1).into()).answer(request))
+        let mut conversation = services.clone().conversation(([192, 0, 2, 9], 1).into());
+        deployment.world.run(conversation.answer(asked("POST", PORT, &body)))
     };
     deployment.register.down.store(true, Ordering::SeqCst);
     assert_eq!(told(&post()), (503, None, "s:Server".to_owned()));
@@ -433,8 +416,7 @@ fn messages_that_could_hurt() {
         ("empty", String::new()),
     ];
     for (what, body) in table {
-        assert_ne!(body, good, "{what}");
-        assert_eq!(told(&deployment.post(&body)), (500, Some(28906), "wst:InvalidRequest".to_owned()), "{what}");
+        deployment.refuses(what, &body, &good, (28906, "wst:InvalidRequest"));
     }
     // A signed element with prefixes without end costs nothing before the ticket is known, and little after.
     let prefixes: String = (0..2000).map(|n| format!(" xmlns:n{n}=\"u\"")).collect();
@@ -455,16 +437,7 @@ fn what_is_remembered_is_bounded() {
         deployment.backing.directory.clone(),
         deployment.backing.surroundings.clone(),
     );
-    let post = |body: &str| {
-        let request = HttpRequest {
-            method: "POST".to_owned(),
-            host: WEB.to_owned(),
-            path: PORT.to_owned(),
-            headers: Vec::new(),
-            body: body.as_bytes().to_vec(),
-        };
-        deployment.world.run(service.publish(&request, ProofHash::Sha1)).status
-    };
+    let post = |body: &str| deployment.world.run(service.publish(&asked("POST", PORT, body), ProofHash::Sha1)).status;
     let here = format!("https://{WEB}/");
     let earlier = ticket("alice", 1, &here, &[9; 32], EPOCH - 3600);
     let bodies = [message(&earlier, &wish("alice", "1")), message(&ticket_of("alice", 2), &wish("alice", "2"))];

@@ -1,13 +1,13 @@
 //! Web tickets by certificate: both halves, and every message that is not taken.
 
-use super::{Deployment, KEY, WEB, authority};
+use super::{Deployment, KEY, WEB, asked, authority};
 use crate::authenticate::certificate::client::{Applicant, obtain as obtain_certificate};
 use crate::authenticate::certificate::published::{Publication, PublishedCertificates};
 use crate::authenticate::keyring::UserCertificate;
 use crate::discover::client::{Ask, Discovery};
 use crate::discover::tests::deployment::{PASSWORD, aor, log_on};
 use crate::http::{Limits, Web};
-use crate::io::{HttpRequest, HttpResponse, Io, Operation};
+use crate::io::{HttpResponse, Io, Operation};
 use crate::log_on::LogOn;
 use crate::service::HttpService;
 use crate::testing::{EPOCH, says};
@@ -85,11 +85,6 @@ impl Deployment {
         };
         self.world.operations().into_iter().filter_map(exchange).collect()
     }
-}
-
-fn asked(method: &str, path: &str, body: &str) -> HttpRequest {
-    let (method, host, path) = (method.to_owned(), WEB.to_owned(), path.to_owned());
-    HttpRequest { method, host, path, headers: Vec::new(), body: body.as_bytes().to_vec() }
 }
 
 fn wish(name: &str) -> TokenRequest {
