@@ -391,7 +391,7 @@ impl FrontEnd {
             return self.part_with_newcomer(verified).await;
         }
         if verified.completes_handshake() {
-            self.sign_with(verified);
+            self.sign_with(verified, arrived.hop.conn);
         }
         if is_conversational(&arrived.request, &claim.aor) {
             return self.converse(arrived, verified).await;

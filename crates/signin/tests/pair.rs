@@ -298,6 +298,40 @@ fn the_same_endpoint_on_a_new_connection_ends_the_old_one() {
 }
 
 #[test]
+fn two_programs_that_are_one_endpoint_can_each_check_what_they_are_told() {
+    let world = World::contoso();
+    let mut phones = [Phone::new(&world, "alice", "fe01"), Phone::new(&world, "alice", "fe01")];
+    let [one, other] = &mut phones;
+    assert_eq!(one.register(), 200);
+    // The other one proves itself, and is not registered yet.
+    assert_eq!(other.subscribe("vnd-microsoft-roaming-contacts"), 200);
+    assert_eq!(other.refresh(None), 200);
+    let put_out = |phone: &mut Phone| phone.next_request().is_some_and(|told| told.contains("event=unregistered"));
+    assert!(put_out(one), "the other one is this endpoint now");
+    assert!(!world.is_open(one.conn()));
+    one.reconnect();
+    assert_eq!(one.refresh(None), 200);
+    assert!(put_out(other));
+    other.reconnect();
+    assert_eq!(other.refresh(None), 200);
+    assert!(put_out(one), "signed with what it knows");
+}
+
+#[test]
+fn programs_that_are_one_endpoint_leave_no_more_behind_than_others() {
+    let world = World::contoso();
+    for number in 0..50 {
+        let epid = format!("{number:08x}");
+        let mut phones = [0, 1].map(|_| Phone::new(&world, "alice", "fe01").epid(&epid));
+        for phone in &mut phones {
+            assert_eq!(phone.register(), 200);
+        }
+        phones.iter().for_each(|phone| world.hang_up(phone.conn()));
+        assert!(world.at("fe01").counts().3 <= 8, "{number}: {:?}", world.at("fe01").counts());
+    }
+}
+
+#[test]
 fn silent_connections_are_closed_and_kept_alive_ones_are_not() {
     let world = World::contoso();
     let settings = Settings { default_expires: 7200, ..Settings::default() };

@@ -10,6 +10,7 @@
 use super::association::Association;
 use super::claim::Claim;
 use super::verifier::Identity;
+use crate::io::ConnId;
 use crate::name::Aor;
 use crate::recent::{Limits, Recent};
 use crate::register::endpoint::InstanceId;
@@ -23,6 +24,8 @@ pub(super) struct InUse {
     pub(super) identity: Identity,
     /// The identity owns the claimed address. Proving who one is does not prove that.
     pub(super) owner: bool,
+    /// Over which connection its endpoint was heard last.
+    pub(super) conn: ConnId,
     /// When it ends.
     pub(super) until: Duration,
 }
@@ -91,10 +94,15 @@ impl AssociationsInUse {
         self.by_opaque.insert(opaque, in_use);
     }
 
-    /// The latest of the endpoint and the identity that this one belongs to.
+    /// The latest of the endpoint and the identity that this one belongs to, as far as it is heard over the same connection:
+    /// two programs that claim to be one endpoint cannot check each other's signatures.
     pub(super) fn latest<'a>(&'a self, opaque: &'a str) -> &'a str {
-        let endpoint = self.by_opaque.get(opaque).map(InUse::endpoint);
-        endpoint.and_then(|endpoint| self.current.get(&endpoint)).map_or(opaque, |latest| &latest.opaque)
+        let latest = || {
+            let own = self.by_opaque.get(opaque)?;
+            let latest = &self.current.get(&own.endpoint())?.opaque;
+            (self.by_opaque.get(latest)?.conn == own.conn).then_some(latest.as_str())
+        };
+        latest().unwrap_or(opaque)
     }
 
     /// One ends at this time, if not before.
@@ -108,7 +116,8 @@ impl AssociationsInUse {
     /// The registration is over that this one belonged to. It is kept for a while, for the endpoint may come back; but
     /// whoever comes and goes under ever new names has no more than a few of them.
     pub(super) fn rest(&mut self, opaque: &str, now: Duration) {
-        let Some(endpoint) = self.by_opaque.get(opaque).map(InUse::endpoint) else { return };
+        let Some(resting) = self.by_opaque.get(opaque) else { return };
+        let (endpoint, conn) = (resting.endpoint(), resting.conn);
         let before = match self.current.get_mut(&endpoint) {
             Some(latest) if latest.opaque == opaque => latest.before.take(),
             // It was replaced: it ends soon, and with its endpoint.
@@ -116,9 +125,18 @@ impl AssociationsInUse {
             _ => None,
         };
         let (aor, ..) = &endpoint;
-        let superfluous = self.resting.put(aor, opaque.to_owned(), now).into_iter().map(|(_, oldest)| oldest);
-        for opaque in superfluous.chain(before) {
-            self.forget(&opaque);
+        let mut superfluous = Vec::new();
+        match before {
+            Some(before) if self.by_opaque.get(&before).is_some_and(|before| before.conn != conn) => {
+                // Of another program that is this endpoint, and perhaps about to be its registration again.
+                superfluous.extend(self.resting.put(aor, before, now));
+            }
+            Some(before) => self.forget(&before),
+            None => {}
+        }
+        superfluous.extend(self.resting.put(aor, opaque.to_owned(), now));
+        for (_, oldest) in superfluous {
+            self.forget(&oldest);
         }
     }
 

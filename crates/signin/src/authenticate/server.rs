@@ -487,7 +487,8 @@ impl Associations {
         }
         let left = ends.map_or(u64::MAX, |ends| u64::try_from(ends.saturating_sub(moment.unix_seconds)).unwrap_or(0));
         let until = moment.now + self.settings.association_lifetime.min(Duration::from_secs(left));
-        let in_use = InUse { association, claim: claim.clone(), identity: identity.clone(), owner: false, until };
+        let (claimed, proven, conn) = (claim.clone(), identity.clone(), peer.conn);
+        let in_use = InUse { association, claim: claimed, identity: proven, owner: false, conn, until };
         self.in_use.begin(opaque.clone(), in_use, moment.now);
         Examined::Verified(Verified { claim, identity, opaque, fresh: true, owner: false })
     }
@@ -516,6 +517,7 @@ impl Associations {
             {
                 match known.association.check_client(signature, message) {
                     Ok(()) => {
+                        known.conn = peer.conn;
                         let identity = known.identity.clone();
                         return Examined::Verified(Verified {
                             claim,
@@ -583,7 +585,7 @@ impl Associations {
         }
     }
 
-    /// The latest association of the endpoint and the identity that this one belongs to.
+    /// The latest association of the endpoint and the identity that this one belongs to, over the same connection.
     pub fn latest<'a>(&'a self, opaque: &'a str) -> &'a str {
         self.in_use.latest(opaque)
     }

@@ -6,6 +6,7 @@ use crate::authenticate::server::Verified;
 use crate::authenticate::verifier::Identity;
 use crate::converse::message::Endpoint;
 use crate::directory::{DirectoryError, User};
+use crate::io::ConnId;
 use crate::journal::ServerEvent;
 use crate::name::Aor;
 use crate::register::location::{Added, Binding};
@@ -146,11 +147,12 @@ impl FrontEnd {
         self.state().associations.forget(verified.opaque());
     }
 
-    /// An endpoint that is registered proved itself anew: the association of its registration ends soon.
-    pub(super) fn sign_with(&self, verified: &Verified) {
+    /// An endpoint that is registered over this connection proved itself anew: the association of its registration ends
+    /// soon.
+    pub(super) fn sign_with(&self, verified: &Verified, conn: ConnId) {
         let (claim, now) = (verified.claim(), self.now());
         let mut state = self.state();
-        if let Some(before) = state.location.sign_with(&claim.aor, claim.instance, verified.opaque()) {
+        if let Some(before) = state.location.sign_with(&claim.aor, claim.instance, conn, verified.opaque()) {
             state.associations.rest(&before, now);
         }
     }
