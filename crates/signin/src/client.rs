@@ -161,7 +161,7 @@ impl SignIn {
             match outcome {
                 Ok(reached) => {
                     discovery.close(io).await;
-                    return Ok(self.settle(*reached).await);
+                    return self.settle(*reached).await;
                 }
                 Err(Failed::Everywhere(step, verdict)) => {
                     let refused = step == Step::Authentication && refuses(&verdict);
@@ -327,8 +327,8 @@ impl SignIn {
         Verdict { id: "dsk-wrong-user-cert".to_owned(), fix, ..refused }
     }
 
-    /// Step 5: settings, contacts, presence. What fails here is remarked; the sign-in stands.
-    async fn settle<'a>(&self, reached: HomeReached<'a>) -> SignedIn<'a> {
+    /// Step 5: settings, contacts, presence. What fails here is remarked, and the sign-in stands; unless it is over meanwhile.
+    async fn settle<'a>(&self, reached: HomeReached<'a>) -> Result<SignedIn<'a>, Unsuccessful> {
         let HomeReached { registered, home, registration, reached } = reached;
         let Registered { link, accepted, mechanism, cseq, certificates } = registered;
         let io = link.io();
@@ -336,8 +336,14 @@ impl SignIn {
         let mut session = Session::new(link, registration, &accepted, cseq, self.response_limit);
         let me = self.endpoint(&session, &accepted);
         let settled = provision::settle(&mut session, &me, self.appearance, &|event| io.tell(event)).await;
+        if let Some(failure) = session.ended(&home).await {
+            session.abandon().await;
+            // Whom the server puts out it would put out again; and two programs that are one endpoint would go on for ever.
+            let refused = matches!(failure, RegisterFailure::SignedOut { .. });
+            return Err(Unsuccessful::at(io, Step::Settings, failure.verdict(), refused));
+        }
         io.tell(Event::Ended(Step::Settings, StepResult::Pass));
-        SignedIn { session, home, mechanism, accepted, settled, reached, certificates }
+        Ok(SignedIn { session, home, mechanism, accepted, settled, reached, certificates })
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Link<'a> {
     requests: VecDeque<Vec<u8>>,
     /// Bytes in `early` and `requests`.
     kept: usize,
+    /// How the connection ended, once it has.
+    ended: Option<StreamError>,
 }
 
 /// Most bytes of messages kept until somebody asks for them. A contact list and the presence of all contacts, which
@@ -87,6 +89,7 @@ impl<'a> Link<'a> {
             early: Vec::new(),
             requests: VecDeque::new(),
             kept: 0,
+            ended: None,
         }
     }
 
@@ -127,7 +130,24 @@ impl<'a> Link<'a> {
 
     async fn put(&mut self, bytes: Vec<u8>) -> Result<(), LinkError> {
         self.sent = self.io.now().since_start;
-        Ok(self.io.send(self.conn, bytes).await?)
+        let sent = self.io.send(self.conn, bytes).await;
+        Ok(sent.inspect_err(|error| self.note_end(error))?)
+    }
+
+    fn note_end(&mut self, error: &StreamError) {
+        if *error != StreamError::Timeout {
+            self.ended.get_or_insert(*error);
+        }
+    }
+
+    /// How the connection ended, if it has; what arrived before is still there to be taken.
+    pub fn ended(&self) -> Option<&StreamError> {
+        self.ended.as_ref()
+    }
+
+    /// The requests of the server that arrived and were not taken, in order. Their signatures are right.
+    pub fn waiting(&self) -> impl Iterator<Item = &[u8]> {
+        self.requests.iter().map(Vec::as_slice)
     }
 
     /// Whether there is an association, so that every answer but a 401 was checked.
@@ -275,7 +295,8 @@ impl<'a> Link<'a> {
                     if left.is_zero() {
                         return Err(StreamError::Timeout.into());
                     }
-                    let bytes = self.io.receive(self.conn, left).await?;
+                    let received = self.io.receive(self.conn, left).await;
+                    let bytes = received.inspect_err(|error| self.note_end(error))?;
                     self.buffer.extend_from_slice(&bytes);
                 }
             }

@@ -7,12 +7,15 @@ use crate::link::{Link, LinkError};
 use crate::name::Aor;
 use crate::provision::client::{Request, Response, SessionError};
 use crate::provision::picture::Notification;
-use crate::register::client::{Accepted, Registration};
+use crate::register::client::{Accepted, RegisterFailure, Registration};
 use sip::dialog::{Dialog, DialogError};
 use sip::transaction::ClientKey;
 use sip::{Draft, Message, Name};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// How long to look for the server's last word on a connection that has ended.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// An open registration.
 pub struct Session<'a> {
@@ -257,6 +260,25 @@ impl<'a> Session<'a> {
     /// What another round of authentication needs: the connection, the registration, and its last CSeq.
     pub(crate) fn parts(&mut self) -> (&mut Link<'a>, &Registration, &mut u32) {
         (&mut self.link, &self.registration, &mut self.register_cseq)
+    }
+
+    /// Why the endpoint is signed in at this server no more: the server's own word, if it left one, else that the connection
+    /// has ended. What arrived before that and was not read is read now.
+    pub(crate) async fn ended(&mut self, server: &str) -> Option<RegisterFailure> {
+        let told = |bytes: &[u8]| Notification::of(&Message::parse(bytes).ok()?)?.end_of_registration();
+        let mut last_word = self.link.waiting().find_map(told);
+        let lost = self.link.ended().map(ToString::to_string);
+        let deadline = self.io().now().since_start + LAST_WORD;
+        while let (Some(_), None) = (&lost, &last_word) {
+            let left = deadline.saturating_sub(self.io().now().since_start);
+            let Ok(bytes) = self.link.next_request(left).await else { break };
+            last_word = told(&bytes);
+        }
+        let server = server.to_owned();
+        match last_word {
+            Some((event, why)) => Some(RegisterFailure::SignedOut { server, event, why }),
+            None => lost.map(|why| RegisterFailure::ConnectionLost { server, why }),
+        }
     }
 
     /// Gives the connection up, without a word: it is dead.

@@ -7,9 +7,11 @@ mod world;
 use phone::{Phone, sign_in};
 use signin::authenticate::server::Settings as AuthSettings;
 use signin::directory::User;
+use signin::io::{Io, Now, Operation, Outcome, Pending};
 use signin::register::message::Deregistration;
 use signin::register::server::Role;
 use signin::server::Settings;
+use std::sync::Mutex;
 use std::time::Duration;
 use world::{Plan, World, aor};
 
@@ -315,6 +317,61 @@ fn two_programs_that_are_one_endpoint_can_each_check_what_they_are_told() {
     other.reconnect();
     assert_eq!(other.refresh(None), 200);
     assert!(put_out(one), "signed with what it knows");
+}
+
+/// Something that happens to a world.
+type Event<'w> = &'w (dyn Fn(&World) + Sync);
+
+/// The world, in which something happens when the client asks for its contacts.
+struct Interrupted<'w> {
+    world: &'w World,
+    by: Mutex<Option<Event<'w>>>,
+}
+
+impl Io for Interrupted<'_> {
+    fn perform(&self, operation: Operation) -> Pending<'_, Outcome> {
+        if let Operation::Send { bytes, .. } = &operation
+            && String::from_utf8_lossy(bytes).contains("Event: vnd-microsoft-roaming-contacts")
+            && let Some(happens) = self.by.lock().expect("alone").take()
+        {
+            happens(self.world);
+        }
+        self.world.perform(operation)
+    }
+
+    fn now(&self) -> Now {
+        Io::now(self.world)
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) {
+        Io::fill_random(self.world, bytes);
+    }
+
+    fn note(&self, _event: signin::report::Event) {}
+}
+
+#[test]
+fn a_sign_in_that_is_over_before_its_settings_are_there_says_why() {
+    let overtaken = |world: &World| assert_eq!(Phone::new(world, "alice", "fe01").register(), 200);
+    let ended = |world: &World, why| {
+        world.run(async { world.at("fe01").deregister(&aor("alice"), why).await });
+    };
+    let disabled = |world: &World| ended(world, Deregistration::Rejected);
+    let moved = |world: &World| ended(world, Deregistration::Deactivated);
+    let cut = |world: &World| world.cut_off("fe01");
+    let table: [(Event<'_>, &str, &str); 4] = [
+        (&overtaken, "reg-superseded", "The endpoint was unregistered by policy"),
+        (&disabled, "user-disabled", "User disabled"),
+        (&moved, "user-moved-mid-session", "sign in again"),
+        (&cut, "reg-connection-lost", "closed the connection"),
+    ];
+    for (happens, id, words) in table {
+        let world = World::contoso();
+        let io = Interrupted { world: &world, by: Mutex::new(Some(happens)) };
+        let verdict = world.run(sign_in("alice", "fe01").run(&io)).map(|_| ()).expect_err(id);
+        assert_eq!(verdict.id, id, "{}", verdict.sentence);
+        assert!(verdict.sentence.contains(words), "{id}: {}", verdict.sentence);
+    }
 }
 
 #[test]

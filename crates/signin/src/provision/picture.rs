@@ -105,6 +105,16 @@ impl Notification {
         })
     }
 
+    /// `deregistered;event=rejected`: the event, and the server's words. `None`: it tells something else.
+    pub fn end_of_registration(&self) -> Option<(String, Option<String>)> {
+        if self.event != REGISTRATION {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&self.body);
+        let event = text.split(';').find_map(|part| part.trim().strip_prefix("event=")).unwrap_or("unregistered");
+        Some((event.trim().to_owned(), self.reason.clone()))
+    }
+
     /// An answer with its first notification in it.
     pub fn within(answer: &Response) -> Option<Notification> {
         (!answer.body.is_empty()).then(|| Notification {
@@ -189,8 +199,8 @@ impl Picture {
 
     /// Takes in what the server says. The error says, in words, why it cannot be read.
     pub fn take(&mut self, told: &Notification) -> Result<Vec<News>, String> {
-        if told.event == REGISTRATION {
-            return Ok(vec![signed_out(told)]);
+        if let Some((event, why)) = told.end_of_registration() {
+            return Ok(vec![News::SignedOut { event, why }]);
         }
         if told.body.is_empty() {
             return Ok(Vec::new());
@@ -294,13 +304,6 @@ fn merge(known: &mut Categories, told: Categories) {
     let names: BTreeSet<&str> = told.categories.iter().map(|category| category.name.as_str()).collect();
     known.categories.retain(|category| !names.contains(category.name.as_str()));
     known.categories.extend(told.categories);
-}
-
-/// `deregistered;event=rejected`.
-fn signed_out(told: &Notification) -> News {
-    let text = String::from_utf8_lossy(&told.body);
-    let event = text.split(';').filter_map(|part| part.trim().strip_prefix("event=")).next().unwrap_or("unregistered");
-    News::SignedOut { event: event.trim().to_owned(), why: told.reason.clone() }
 }
 
 #[cfg(test)]

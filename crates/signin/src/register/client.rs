@@ -196,6 +196,24 @@ pub enum RegisterFailure {
         /// What is wrong with it.
         why: String,
     },
+    /// Registered, and soon after signed out by the server.
+    #[error("{server} registered this endpoint and signed it out again: {event}{}", .why.as_ref().map(|w| format!(" ({w})")).unwrap_or_default())]
+    SignedOut {
+        /// Who.
+        server: String,
+        /// `unregistered`, `rejected`, `deactivated`. `[MS-SIPREGE]` §2.2.1.13.
+        event: String,
+        /// The server's words.
+        why: Option<String>,
+    },
+    /// Registered, and soon after without a connection.
+    #[error("{server} registered this endpoint, and then the connection ended: {why}")]
+    ConnectionLost {
+        /// With whom.
+        server: String,
+        /// How it ended.
+        why: String,
+    },
     /// A 200 that grants nothing.
     #[error("{server} answered 200 OK without granting a registration (no Expires)")]
     NothingGranted {
@@ -254,6 +272,25 @@ impl RegisterFailure {
             RegisterFailure::NotSip { .. } => {
                 ("tcp-wrong-service", Certainty::Certain, "correct the port: another service answers there")
             }
+            RegisterFailure::SignedOut { event, .. } => match event.as_str() {
+                "rejected" => ("user-disabled", Certainty::Certain, "enable the account again"),
+                "deactivated" => (
+                    "user-moved-mid-session",
+                    Certainty::Certain,
+                    "sign in again: the user is being moved to another pool",
+                ),
+                _ => (
+                    "reg-superseded",
+                    Certainty::Consistent,
+                    "see whether another program signs in as this user on this device, and let one do so at a time; if none does, \
+                     count the user's devices: the server permits no more than so many",
+                ),
+            },
+            RegisterFailure::ConnectionLost { .. } => (
+                "reg-connection-lost",
+                Certainty::Consistent,
+                "sign in again; if it happens again, look at the server's log at this time, then at devices on the way",
+            ),
             RegisterFailure::NothingGranted { .. } => (
                 "reg-expires-small",
                 Certainty::Consistent,
