@@ -265,7 +265,12 @@ impl<'a> Session<'a> {
     /// Why the endpoint is signed in at this server no more: the server's own word, if it left one, else that the connection
     /// has ended. What arrived before that and was not read is read now.
     pub(crate) async fn ended(&mut self, server: &str) -> Option<RegisterFailure> {
-        let told = |bytes: &[u8]| Notification::of(&Message::parse(bytes).ok()?)?.end_of_registration();
+        let own = self.registration.call_id.clone();
+        let told = |bytes: &[u8]| {
+            let request = Message::parse(bytes).ok()?;
+            let is_own = request.header(Name::CallId) == Some(own.as_str());
+            Notification::of(&request).filter(|_| is_own)?.end_of_registration()
+        };
         let mut last_word = self.link.waiting().find_map(told);
         let lost = self.link.ended().map(ToString::to_string);
         let deadline = self.io().now().since_start + LAST_WORD;

@@ -111,10 +111,9 @@ impl Location {
         self.bindings(aor).iter().find(|b| b.instance == instance)
     }
 
-    /// From now on another association signs what goes to that endpoint over this connection. Gives the one so far.
-    pub fn sign_with(&mut self, aor: &Aor, instance: InstanceId, conn: ConnId, opaque: &str) -> Option<Box<str>> {
-        let mut bindings = self.users.get_mut(aor)?.iter_mut();
-        let place = bindings.find(|b| b.instance == instance && b.conn == conn)?;
+    /// From now on another association signs what goes to that endpoint. Gives the one so far.
+    pub fn sign_with(&mut self, aor: &Aor, instance: InstanceId, opaque: &str) -> Option<Box<str>> {
+        let place = self.users.get_mut(aor)?.iter_mut().find(|b| b.instance == instance)?;
         let before = std::mem::replace(&mut Arc::make_mut(place).opaque, opaque.into());
         (*before != *opaque).then_some(before)
     }

@@ -147,12 +147,17 @@ impl FrontEnd {
         self.state().associations.forget(verified.opaque());
     }
 
-    /// An endpoint that is registered over this connection proved itself anew: the association of its registration ends
-    /// soon.
+    /// An endpoint that is registered proved itself anew. Over the connection of its registration: what signed that ends
+    /// soon. Over another one it may be another program, which cannot check the signatures for the first: its association
+    /// has no registration yet.
     pub(super) fn sign_with(&self, verified: &Verified, conn: ConnId) {
         let (claim, now) = (verified.claim(), self.now());
         let mut state = self.state();
-        if let Some(before) = state.location.sign_with(&claim.aor, claim.instance, conn, verified.opaque()) {
+        let Some(bound) = state.location.binding(&claim.aor, claim.instance).cloned() else { return };
+        if bound.conn != conn {
+            state.associations.rest(verified.opaque(), now);
+            state.associations.serve(&bound.opaque);
+        } else if let Some(before) = state.location.sign_with(&claim.aor, claim.instance, verified.opaque()) {
             state.associations.rest(&before, now);
         }
     }
