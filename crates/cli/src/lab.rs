@@ -35,21 +35,25 @@ pub(crate) async fn run(typed: Typed) -> Result<ExitCode> {
     let mut told = ready.clone();
     while tokio::time::timeout(LOOK, end.as_mut()).await.is_err() {
         if let Some(file) = &typed.ready_file {
-            tell_again(&lab, file, &mut told)?;
+            tell_again(&lab, file, &mut told);
         }
     }
     drop(lab);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Administration may give people other passwords and homes while the lab runs; then its file says so.
-fn tell_again(lab: &Lab, file: &Path, told: &mut Ready) -> Result<()> {
+/// Administration may give people other passwords and homes while the lab runs; then its file says so. If it cannot, the
+/// lab serves on.
+fn tell_again(lab: &Lab, file: &Path, told: &mut Ready) {
     let now = lab.ready_now();
-    if now != *told {
-        write_whole(file, &written(&now)?)?;
-        *told = now;
+    if now == *told {
+        return;
     }
-    Ok(())
+    if let Err(error) = written(&now).and_then(|json| write_whole(file, &json)) {
+        let why: Vec<String> = error.chain().map(ToString::to_string).collect();
+        tracing::error!("the ready-file tells of people's accounts as they were before: {}", why.join(": "));
+    }
+    *told = now;
 }
 
 fn written(ready: &Ready) -> Result<String> {
